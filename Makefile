@@ -1,0 +1,49 @@
+# `make` lists what there is.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DISTRIBUTIONS := shared services/collector services/writer services/sync services/supervisor
+export UV_SYSTEM_CERTS := 1
+
+.PHONY: help env run demo check test e2e images bench lock format clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+env: $(VENV)/.ready ## The development environment in .venv, every package pinned by hash
+
+$(VENV)/.ready: requirements-dev.txt $(DISTRIBUTIONS:%=%/pyproject.toml)
+	@$(PYTHON) -c 'import sys; sys.exit("Daedalus needs Python >= 3.11, this is %d.%d" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed: on Debian, 'apt install python3-venv'" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps $(DISTRIBUTIONS:%=-e ./%)
+	@touch $@
+
+run: env ## Record the exchanges of config.yaml, without Docker; Ctrl-C ends it
+	@$(BIN)/python compose/local.py run
+
+demo: env ## The same against the built-in exchange simulator, 60 s, no internet; ends with a table
+	@$(BIN)/python compose/local.py demo
+
+check: env ## Lint, format, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(DISTRIBUTIONS:%=%/daedalus*) compose/local.py tests
+
+test: env ## Every test that needs no Docker
+	$(BIN)/python -m pytest
+
+e2e: env ## The containers: needs a Docker engine
+	$(BIN)/python -m pytest -m e2e tests/e2e
+
+lock: env ## Resolve every requirements file anew
+	@compose/lock.sh
+
+format: env ## Let ruff put things in order
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+clean: ## Remove the environment and what runs left behind
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache data

@@ -1,0 +1,156 @@
+"""config.yaml as strict structs: the keys, their defaults, their bounds.
+
+The keys of the original description keep their names; what a key means stands beside it. How the file is read, and how
+mistakes are told, is in `daedalus.config_file`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Count = Annotated[int, Meta(ge=1)]
+CountOrZero = Annotated[int, Meta(ge=0)]
+Seconds = Annotated[float, Meta(gt=0)]
+SecondsOrZero = Annotated[float, Meta(ge=0)]
+Percent = Annotated[int, Meta(ge=1, le=100)]
+
+Method = Literal["watchTicker", "watchTrades", "watchOrderBook"]
+METHOD_CHANNELS: dict[str, str] = {"watchTicker": "ticker", "watchTrades": "trade", "watchOrderBook": "orderbook"}
+
+PartitionColumn = Literal["exchange", "symbol", "year", "month", "day", "hour"]
+PARTITION_COLUMNS: tuple[PartitionColumn, ...] = ("exchange", "symbol", "year", "month", "day", "hour")
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A mapping of config.yaml."""
+
+
+class Ingestion(Section, frozen=True):
+    raw_format: Literal["parquet", "ndjson"] = "parquet"
+    batch_size: Count = 1000
+    """Records in one message from a collector to JetStream, at the most."""
+    batch_linger_milliseconds: Annotated[int, Meta(ge=0, le=5000)] = 500
+    """How long a record waits for others to travel with. Fewer, larger messages are what keeps the CPU idle."""
+    batch_max_kb: Annotated[int, Meta(ge=1, le=900)] = 64
+    flush_interval_seconds: Seconds = 5.0
+    """How long the writer keeps a record in memory only, before it is spooled. JetStream protects it, not this."""
+    queue_maxsize: Count = 50_000
+    """Records in a collector's outbox; when it is full, records are counted and a gap is written down."""
+    queue_max_mb: Count = 64
+    """The same bound in bytes."""
+    segment_max_mb: Count = 100
+    segment_max_age_seconds: Seconds = 3600.0
+    """How old a segment gets before it is committed, whatever the hour: bounds what a crash has read again."""
+    max_open_segments: Count = 350
+    memory_budget_mb: Count = 64
+    """Records waiting in the writer's memory, over all partitions."""
+    io_threads: Annotated[int, Meta(ge=1, le=32)] = 2
+    parquet_compression: Literal["zstd", "snappy", "lz4"] = "zstd"
+    parquet_compression_level: Annotated[int, Meta(ge=1, le=22)] = 3
+    """For zstd only."""
+    partition_by: list[PartitionColumn] = msgspec.field(default_factory=lambda: list(PARTITION_COLUMNS))
+    auto_reconnect: bool = True
+    max_reconnect_attempts: Annotated[int, Meta(ge=-1)] = -1
+    """-1: for ever."""
+    reconnect_delay: Seconds = 5.0
+    """The first delay after a failed connection; it doubles up to 60 s, with jitter."""
+
+
+class Channels(
+    Section,
+    frozen=True,
+    rename={"watch_order_book": "watchOrderBook", "watch_trades": "watchTrades", "watch_ticker": "watchTicker"},
+):
+    """What to record: ccxt's method → unified symbols."""
+
+    watch_order_book: list[str] = []
+    watch_trades: list[str] = []
+    watch_ticker: list[str] = []
+
+    def symbols(self) -> dict[str, list[str]]:
+        """Channel → unified symbols, for the channels that have any."""
+        asked = {"orderbook": self.watch_order_book, "trade": self.watch_trades, "ticker": self.watch_ticker}
+        return {channel: symbols for channel, symbols in asked.items() if symbols}
+
+
+class ExchangeOptions(Section, frozen=True):
+    orderbook_watch_batch_size: Count = 20
+    """Symbols in one bulk order-book call."""
+    watch_batch_size: Count = 50
+    """Symbols in one bulk call of any other channel."""
+    subscription_stagger_ms: CountOrZero = 100
+    max_concurrent_subscriptions: Count = 5
+    ccxt: dict[str, object] = {}
+    """Handed to ccxt as the exchange's `options`."""
+
+
+class Exchange(Section, frozen=True):
+    api_key: str = ""
+    api_secret: str = ""
+    password: str = ""
+    channels: Channels = Channels()
+    options: ExchangeOptions = ExchangeOptions()
+    max_orderbook_depth: Annotated[int, Meta(ge=1, le=5000)] = 20
+    endpoint: str = ""
+    """A server that stands in for the exchange's own hosts: http://host:port, the real host becomes the first path
+    element. For the simulator and for proxies."""
+    silence_seconds: Seconds = 60.0
+    """A connection that delivers no data for this long is closed and opened again."""
+
+
+class Ccxt(Section, frozen=True):
+    exchanges: dict[str, Exchange] = {}
+
+
+class Nats(Section, frozen=True):
+    url: str = "nats://127.0.0.1:4222"
+    shards: Annotated[int, Meta(ge=1, le=64)] = 1
+    max_mb: Annotated[int, Meta(ge=16)] = 4096
+    """Bytes on disk of all shards together. A full stream refuses new batches; what it accepted, it keeps."""
+    retain_hours: SecondsOrZero = 6.0
+    """How much committed history the streams keep for live readers, when there is room."""
+    duplicate_window_seconds: Annotated[int, Meta(ge=10, le=3600)] = 120
+    subject_by_symbol: bool = False
+    """One subject per symbol, for live readers that want only one: more and smaller messages, more CPU."""
+
+
+class Storage(Section, frozen=True):
+    root: str = "data"
+    backend: Literal["local", "s3"] = "local"
+    bucket: str = ""
+    prefix: str = ""
+    endpoint_url: str = ""
+    """Empty: AWS."""
+    region: str = "us-east-1"
+    upload_workers: Annotated[int, Meta(ge=1, le=32)] = 2
+    bandwidth_mbit: SecondsOrZero = 0.0
+    """Upload cap in megabits per second; 0: none."""
+    retain_days: SecondsOrZero = 0.0
+    """Delete local segments this old, once they are verified in S3; 0: keep them. Never with backend local."""
+    disk_watermark_percent: Annotated[int, Meta(ge=50, le=99)] = 90
+    """Above this use of the disk the oldest verified segments go, whatever their age. Never with backend local."""
+
+
+class Supervisor(Section, frozen=True):
+    ingestion_shutdown_timeout: Seconds = 110.0
+    """How long collector and writer may take to drain; the container's stop_grace_period must be longer."""
+    sync_shutdown_timeout: Seconds = 50.0
+    memory_warning_percent: Percent = 75
+    memory_critical_percent: Percent = 90
+    """Of the container's memory limit: at critical a service ends itself cleanly and is started anew."""
+    memory_limit_mb: CountOrZero = 0
+    """The limit where there is no container; 0: none."""
+    poll_seconds: Seconds = 5.0
+    lag_warning_seconds: Seconds = 120.0
+    """A stream whose oldest uncommitted message is older than this is reported as unhealthy."""
+
+
+class Config(Section, frozen=True):
+    ingestion: Ingestion = Ingestion()
+    ccxt: Ccxt = Ccxt()
+    nats: Nats = Nats()
+    storage: Storage = Storage()
+    supervisor: Supervisor = Supervisor()

@@ -1,0 +1,106 @@
+"""The records: what one row of each channel is, in the order in which it travels.
+
+A record is a msgspec struct that is encoded as an array, so the field order is part of the wire format: a new field is
+appended, nullable, and the wire version rises. Times are integers since 1970-01-01 UTC: `_ns` nanoseconds, `_us`
+microseconds. Prices are in quote currency, amounts in base currency (contracts where the market counts contracts).
+What an exchange does not say is None; nothing is derived.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import msgspec
+
+Side = Literal["buy", "sell"]
+
+
+class Trade(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One execution. `side` is the taker's as far as ccxt knows it."""
+
+    received_ns: int
+    """Local clock when the frame left the socket."""
+    timestamp_us: int | None
+    """The exchange's time of the trade."""
+    id: str | None
+    price: float
+    amount: float
+    side: Side | None
+
+
+class Ticker(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One price quote; every field except `received_ns` is as the exchange sent it, or None."""
+
+    received_ns: int
+    timestamp_us: int | None
+    last: float | None
+    bid: float | None
+    bid_amount: float | None
+    ask: float | None
+    ask_amount: float | None
+    open: float | None
+    high: float | None
+    low: float | None
+    vwap: float | None
+    base_volume: float | None
+    quote_volume: float | None
+
+
+class OrderBook(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The best levels after one update, best first. Each side is two columns of little-endian float64: the writer lays
+    them into Arrow without looking at a single level.
+    """
+
+    received_ns: int
+    timestamp_us: int | None
+    nonce: int | None
+    """The exchange's sequence of this state, where it has one."""
+    bid_prices: bytes
+    bid_amounts: bytes
+    ask_prices: bytes
+    ask_amounts: bytes
+
+
+class Gap(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An interval of one symbol and channel in which records may be missing."""
+
+    received_ns: int
+    """When the gap was closed and written down."""
+    channel: str
+    cause: str
+    """One of `CAUSES`."""
+    from_ns: int
+    """The last moment known to be complete."""
+    to_ns: int
+    """The first moment known to be complete again."""
+    records: int | None
+    """How many records are missing, where that is known."""
+    detail: str
+
+
+CAUSES = {
+    "collector_down": "the collector was not running",
+    "connection_lost": "the connection to the exchange was lost",
+    "connection_silent": "the connection was open and delivered nothing",
+    "bad_frame": "a frame could not be read",
+    "sequence_gap": "the exchange's sequence jumped",
+    "outbox_full": "JetStream was away or full for longer than the outbox could hold",
+}
+
+Record = Trade | Ticker | OrderBook | Gap
+
+CHANNELS: dict[str, type[Record]] = {"trade": Trade, "ticker": Ticker, "orderbook": OrderBook, "gap": Gap}
+"""Channel name → record type. `gap` is the channel that every other channel's losses are written to."""
+
+
+def levels(side: Iterable[Sequence[float]], depth: int) -> tuple[bytes, bytes]:
+    """The first `depth` (price, amount, …) levels as two columns of little-endian float64."""
+    prices, amounts = array("d"), array("d")
+    for count, level in enumerate(side):
+        if count == depth:
+            break
+        prices.append(level[0])
+        amounts.append(level[1])
+    return prices.tobytes(), amounts.tobytes()
