@@ -9,6 +9,8 @@ never crosses an hour of receive time, so neither does a part.
 
 from __future__ import annotations
 
+from types import GenericAlias
+
 import msgspec
 
 from daedalus.errors import PermanentError
@@ -55,8 +57,8 @@ class WireError(PermanentError):
 
 _encoder = msgspec.msgpack.Encoder()
 _batch_decoder = msgspec.msgpack.Decoder(Batch)
-_record_decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {
-    channel: msgspec.msgpack.Decoder(list[record]) for channel, record in CHANNELS.items()
+_record_decoders: dict[str, msgspec.msgpack.Decoder[list[Record]]] = {
+    channel: msgspec.msgpack.Decoder(GenericAlias(list, (record,))) for channel, record in CHANNELS.items()
 }
 
 
