@@ -4,41 +4,46 @@ from __future__ import annotations
 
 import asyncio
 
-import nats
 import structlog
 from nats.aio.client import Client
 
 _log = structlog.get_logger()
 
 
-async def connect(url: str, name: str) -> Client:
+async def connect(url: str, name: str, *, reconnect: bool = True) -> Client:
     """Connect, and stay connected: an unreachable server is tried again for ever, once a second.
 
-    nats-py's own buffer of publishes while disconnected is off: what is in flight is the caller's to know.
+    After a reconnect nats-py sends what was left in its buffer before anything else. Who cares for the order of what it
+    publishes connects with `reconnect=False`: the connection then ends when it is lost, and this raises OSError,
+    TimeoutError or nats.errors.Error when the server is not there.
     """
 
     async def on_error(error: Exception) -> None:
         _log.warning("NATS reported an error", error=str(error), error_type=type(error).__name__)
 
     async def on_disconnected() -> None:
-        _log.warning("NATS was disconnected", url=url)
+        if not client.is_closed:
+            _log.warning("NATS was disconnected", url=url)
 
     async def on_reconnected() -> None:
         _log.info("NATS was reconnected", url=url)
 
-    return await nats.connect(
+    client = Client()
+    await client.connect(
         url,
         name=name,
         error_cb=on_error,
         disconnected_cb=on_disconnected,
         reconnected_cb=on_reconnected,
-        max_reconnect_attempts=-1,
+        allow_reconnect=reconnect,
+        max_reconnect_attempts=-1 if reconnect else 0,
         reconnect_time_wait=1,
         connect_timeout=5,
         ping_interval=10,
         max_outstanding_pings=2,
         inbox_prefix=f"_INBOX_{name}",
     )
+    return client
 
 
 async def close(client: Client, timeout_seconds: float = 5.0) -> None:

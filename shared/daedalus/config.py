@@ -44,7 +44,12 @@ class Ingestion(Section, frozen=True):
     segment_max_mb: Count = 100
     segment_max_age_seconds: Seconds = 3600.0
     """How old a segment gets before it is committed, whatever the hour: bounds what a crash has read again."""
-    max_open_segments: Count = 350
+    max_open_segments: Count = 5_000
+    """Above this the segment that waited longest for a record is committed. An open segment costs a kilobyte."""
+    pull_batch: Annotated[int, Meta(ge=1, le=10_000)] = 256
+    """Messages that the writer asks JetStream for at a time."""
+    pull_max_bytes: Annotated[int, Meta(ge=1_000_000)] = 4_000_000
+    """The same bound in bytes; more than the largest message."""
     memory_budget_mb: Count = 64
     """Records waiting in the writer's memory, over all partitions."""
     io_threads: Annotated[int, Meta(ge=1, le=32)] = 2

@@ -96,6 +96,7 @@ class Service:
                 version=__version__,
                 description=f"Daedalus {self.name}",
                 metadata={"instance": self.instance},
+                stats_handler=lambda _: self.status(),
             ),
         )
 

@@ -71,7 +71,28 @@ def append_record(buffer: bytearray, record: Record) -> None:
 
 def part(symbol: str, market_id: str, count: int, records: bytes | bytearray) -> Part:
     """Close a buffer of `count` appended records into a part."""
-    return Part(symbol, market_id, count, msgspec.Raw(b"\xdd" + count.to_bytes(4, "big") + records))
+    return Part(symbol, market_id, count, msgspec.Raw(array(count, records)))
+
+
+def bodies(records: bytes | memoryview) -> memoryview:
+    """The records of a part without the array's header, so that parts can be put together without decoding them.
+
+    Raises WireError when it is no MessagePack array.
+    """
+    view = memoryview(records)
+    head = view[0] if view else 0
+    if head == 0xDD:
+        return view[5:]
+    if head == 0xDC:
+        return view[3:]
+    if head & 0xF0 == 0x90:
+        return view[1:]
+    raise WireError(f"records: expected a MessagePack array, found first byte {head:#04x}")
+
+
+def array(count: int, records: bytes | bytearray) -> bytes:
+    """The opposite of `bodies`: `count` encoded records as one MessagePack array."""
+    return b"\xdd" + count.to_bytes(4, "big") + records
 
 
 def encode(batch: Batch) -> bytes:

@@ -1,0 +1,72 @@
+"""daedalus-writer: JetStream into Parquet segments, exactly once.
+
+MD-<shard> ─▶ ShardWriter ─▶ active/ ─▶ CATALOG ─▶ ready/
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+
+from daedalus import broker
+from daedalus.service import Service, run
+from daedalus.streams import ensure_streams
+from daedalus_writer.disk import Disk
+from daedalus_writer.layout import Folders
+from daedalus_writer.metrics import Metrics
+from daedalus_writer.shard import ShardWriter
+
+
+async def serve(service: Service) -> None:
+    config = service.config
+    pa.set_cpu_count(1)  # the disk threads are the parallelism; more only cost memory
+    pa.set_io_thread_count(1)
+    metrics = Metrics(service.registry)
+    disk = Disk(config.ingestion.io_threads, metrics)
+    Folders(Path(config.storage.root)).create()
+    nats = await broker.connect(config.nats.url, "writer")
+    await ensure_streams(nats.jetstream(), config.nats)
+    await service.announce(nats)
+    writer = f"{service.instance}.{secrets.token_hex(4)}"
+    shards = [ShardWriter(nats, config, shard, writer, disk, metrics) for shard in range(config.nats.shards)]
+    service.health.add(
+        "nats", lambda: None if nats.is_connected else f"{config.nats.url} is not connected: is it running?"
+    )
+    service.health.add("disk", lambda: disk.problem)
+    service.health.add("lag", lambda: lag(shards, config.supervisor.lag_warning_seconds))
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            started = [asyncio.Event() for _ in shards]
+            for shard, event in zip(shards, started, strict=True):
+                tasks.create_task(shard.run(event))
+            for event in started:
+                await event.wait()
+            service.health.started()
+            await service.stopping.wait()
+            for shard in shards:
+                shard.stop()
+    finally:
+        await broker.close(nats)
+        disk.close()
+
+
+def lag(shards: list[ShardWriter], limit_seconds: float) -> str | None:
+    """A writer that reads data this old cannot keep up, or was away."""
+    seconds = max(shard.lag_seconds() for shard in shards)
+    return (
+        f"reads data {seconds:.0f} s old, expected {limit_seconds:.0f} s at the most"
+        if seconds > limit_seconds
+        else None
+    )
+
+
+def main() -> int:
+    return run("writer", serve)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""The commit of one segment, in its order:
+
+1. the file is written in active/, with its footer, and fsynced, and its directory too
+2. its entry is published to the catalog: **this is the commit**
+3. the file is renamed into ready/, and the directory fsynced
+
+A crash before 2 leaves a file without an entry: it is deleted, and the rows are read again from JetStream. A crash
+after 2 leaves an entry whose file is still in active/: the rename is finished. Recovery does both.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from daedalus.catalog import SCHEMA_VERSION, Entry
+from daedalus.config import Config
+from daedalus.wire import array, decode_records
+from daedalus_writer.columns import record_batch
+from daedalus_writer.layout import Folders, directory, file_name, free_number
+from daedalus_writer.segment import Segment
+from daedalus_writer.segment_file import FORMATS, finish, make_directories, sync_directory
+from daedalus_writer.spool import Spool
+
+_REMEMBERED_DIRECTORIES = 10_000
+
+
+class Sealer:
+    """Step 1 for one shard: writes segment files, each under a name that was never used before."""
+
+    def __init__(self, config: Config, folders: Folders, shard: int, writer: str) -> None:
+        self._config = config
+        self._folders = folders
+        self._shard = shard
+        self._writer = writer
+        self._last_names: dict[Path, str] = {}
+        """Directory → the last name used in it. The file may have gone to S3 since; its name must not come again."""
+
+    def note_used(self, path: Path) -> None:
+        """Remember the path of a committed segment (below ready/)."""
+        self._last_names.pop(path.parent, None)
+        self._last_names[path.parent] = path.name
+        if len(self._last_names) > _REMEMBERED_DIRECTORIES:
+            del self._last_names[next(iter(self._last_names))]
+
+    def seal(self, segment: Segment, spool: Spool, gaps: int) -> Entry:
+        """In a thread: read the segment's rows back and write its file once. Returns its entry.
+
+        Raises OSError (a full disk) or SpoolError, and then no file is left.
+        """
+        form = FORMATS[self._config.ingestion.raw_format]
+        path = self._reserve(segment, form.suffix)
+        facts = self._facts(segment, gaps)
+        active = self._folders.active / path
+        try:
+            file = form(active, segment.key.channel, self._config.ingestion)
+            for rows, records in spool.read(segment.frames):
+                file.write(record_batch(segment.key, decode_records(segment.key.channel, array(rows, records))))
+            file.close({f"daedalus.{name}": str(value) for name, value in facts.items()})
+            size_bytes, sha256 = finish(active)
+        except BaseException:
+            active.unlink(missing_ok=True)
+            raise
+        self.note_used(path)
+        return msgspec.convert({**facts, "path": str(path), "size_bytes": size_bytes, "sha256": sha256}, Entry)
+
+    def _facts(self, segment: Segment, gaps: int) -> dict[str, str | int]:
+        """What the footer says of the segment; the entry says the same, and what only the closed file can tell."""
+        return {
+            "exchange": segment.key.exchange,
+            "channel": segment.key.channel,
+            "symbol": segment.key.symbol,
+            "market_id": segment.market_id,
+            "hour": segment.key.hour,
+            "rows": segment.rows,
+            "format": self._config.ingestion.raw_format,
+            "schema_version": SCHEMA_VERSION,
+            "shard": self._shard,
+            "first_sequence": segment.first_sequence,
+            "last_sequence": segment.last.sequence,
+            "last_timestamp_ns": segment.last.timestamp_ns,
+            "first_received_ns": segment.first_received_ns,
+            "last_received_ns": segment.last_received_ns,
+            "gaps": gaps,
+            "writer": self._writer,
+        }
+
+    def _reserve(self, segment: Segment, suffix: str) -> Path:
+        """Choose the segment's path and create its directory in active/."""
+        place = directory(segment.key, self._config.ingestion.partition_by)
+        make_directories(self._folders.active / place, self._folders.active)
+        taken = [self._last_names.get(place, "")]
+        for folder in (self._folders.active / place, self._folders.ready / place):
+            if folder.is_dir():
+                taken += [path.name for path in folder.iterdir()]
+        return place / file_name(segment.key, free_number(taken, self._shard, self._config.nats.shards), suffix)
+
+
+def publish_file(entry: Entry, folders: Folders) -> None:
+    """Step 3, in a thread; done twice it changes nothing.
+
+    Raises OSError.
+    """
+    ready = folders.ready / entry.path
+    make_directories(ready.parent, folders.ready)
+    try:
+        (folders.active / entry.path).rename(ready)
+    except FileNotFoundError:
+        if not ready.exists():
+            raise
+    sync_directory(ready.parent)

@@ -1,0 +1,102 @@
+"""Where segments lie: the Hive directories, and file names that shards can choose without asking each other.
+
+    <root>/raw/active/ccxt/<channel>/exchange=…/symbol=…/year=…/month=…/day=…/hour=…/segment_20260203T14_00001.parquet
+    <root>/raw/ready/  the same
+    <root>/raw/active/spool-<shard>/<YYYYMMDDTHH>.spool
+
+Numbers are unpadded (`hour=7`): readers then take them for numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from daedalus.config import PartitionColumn
+from daedalus.naming import symbol_token
+
+SOURCE = "ccxt"
+_NAME = re.compile(r"segment_\d{8}T\d{2}_(\d{5,})\.[a-z.]+")
+
+
+class Key(msgspec.Struct, frozen=True, gc=False):
+    """What a segment holds: one channel of one symbol of one exchange in one hour of receive time."""
+
+    exchange: str
+    channel: str
+    symbol: str
+    hour: int
+    """Hours since 1970-01-01 UTC."""
+
+
+def hour_start(hour: int) -> datetime:
+    return datetime.fromtimestamp(hour * 3600, UTC)
+
+
+def partition_values(key: Key) -> dict[PartitionColumn, str | int]:
+    """The partition columns and their values, the same in the path and in the rows."""
+    start = hour_start(key.hour)
+    return {
+        "exchange": key.exchange,
+        "symbol": symbol_token(key.symbol),
+        "year": start.year,
+        "month": start.month,
+        "day": start.day,
+        "hour": start.hour,
+    }
+
+
+def directory(key: Key, partition_by: Sequence[PartitionColumn]) -> Path:
+    """The directory of a key below active/ and ready/."""
+    values = partition_values(key)
+    return Path(SOURCE, key.channel, *(f"{column}={values[column]}" for column in partition_by))
+
+
+def file_name(key: Key, number: int, suffix: str) -> str:
+    return f"segment_{hour_start(key.hour):%Y%m%dT%H}_{number:05d}.{suffix}"
+
+
+def free_number(taken: Iterable[str], shard: int, shards: int) -> int:
+    """The first number above those taken that belongs to this shard.
+
+    Shard i of N uses i + 1, i + 1 + N, i + 1 + 2 N, …: two shards that write into one directory never meet.
+    """
+    highest = max((number for name in taken if (number := _number(name)) is not None), default=0)
+    first = shard + 1
+    return first if highest < first else first + ((highest - first) // shards + 1) * shards
+
+
+def belongs_to(name: str, shard: int, shards: int) -> bool:
+    """Whether a segment's file name is one that the shard would have chosen."""
+    number = _number(name)
+    return number is not None and (number - 1) % shards == shard
+
+
+def _number(name: str) -> int | None:
+    match = _NAME.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+class Folders:
+    """The folders below the storage root."""
+
+    def __init__(self, root: Path) -> None:
+        self.active = root / "raw" / "active"
+        self.ready = root / "raw" / "ready"
+
+    def create(self) -> None:
+        for folder in (self.active, self.ready):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def spool(self, shard: int) -> Path:
+        return self.active / f"spool-{shard}"
+
+    def unfinished(self, shard: int, shards: int) -> Iterator[Path]:
+        """The segments of a shard in active/, as paths below it."""
+        for path in (self.active / SOURCE).rglob("segment_*"):
+            if belongs_to(path.name, shard, shards):
+                yield path.relative_to(self.active)

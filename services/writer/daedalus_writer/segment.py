@@ -1,0 +1,80 @@
+"""An open segment: what is known of the rows that wait for their file. No I/O."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+
+from daedalus.records import Record
+from daedalus.wire import Part, bodies
+from daedalus_writer.layout import Key
+
+
+class Position:
+    """A place in a shard's stream: a sequence and the server's time of that message.
+
+    After a power cut a stream may use sequences again, never with an earlier time; so both are compared.
+    """
+
+    __slots__ = ("sequence", "timestamp_ns")
+
+    def __init__(self, sequence: int, timestamp_ns: int) -> None:
+        self.sequence = sequence
+        self.timestamp_ns = timestamp_ns
+
+    def covers(self, other: Position) -> bool:
+        """Whether a message at `other` lies at or before this position."""
+        return other.sequence <= self.sequence and other.timestamp_ns <= self.timestamp_ns
+
+    def __repr__(self) -> str:
+        return f"Position({self.sequence}, {self.timestamp_ns})"
+
+
+START = Position(0, 0)
+
+
+class Segment:
+    """Rows of one key: some still in memory, encoded as they came, the rest in the spool."""
+
+    def __init__(self, key: Key, market_id: str, before: Position, opened_ns: int) -> None:
+        self.key = key
+        self.market_id = market_id
+        self.before = before
+        """The last message before this segment's first: where a crash would have to read on from."""
+        self.opened_ns = opened_ns
+        """On the clock of the stream."""
+        self.first_sequence = 0
+        self.last = START
+        self.first_received_ns = 0
+        self.last_received_ns = 0
+        self.rows = 0
+        self.buffer = bytearray()
+        """The encoded records that are not spooled yet, one after the other."""
+        self.buffered_rows = 0
+        self.buffered_since_ns = 0
+        self.frames = array("Q")
+        """Offsets of this segment's frames in the spool of its hour."""
+        self.spooled_bytes = 0
+
+    def append(self, part: Part, records: Sequence[Record], at: Position, now_ns: int) -> int:
+        """Take a part, encoded as it is; `records` are its records, not empty. Returns by how many bytes memory grew."""
+        encoded = bodies(memoryview(part.records))
+        first = min(record.received_ns for record in records)
+        last = max(record.received_ns for record in records)
+        if not self.rows:
+            self.first_sequence = at.sequence
+            self.first_received_ns = first
+        if not self.buffered_rows:
+            self.buffered_since_ns = now_ns
+        self.first_received_ns = min(first, self.first_received_ns)
+        self.last_received_ns = max(last, self.last_received_ns)
+        self.buffer += encoded
+        self.buffered_rows += len(records)
+        self.rows += len(records)
+        self.last = at
+        return len(encoded)
+
+    @property
+    def size_bytes(self) -> int:
+        """About the size of the file that this would make; an upper bound in practice."""
+        return self.spooled_bytes + len(self.buffer)
