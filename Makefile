@@ -22,15 +22,15 @@ $(VENV)/.ready: requirements-dev.txt $(DISTRIBUTIONS:%=%/pyproject.toml)
 	@touch $@
 
 run: env ## Record the exchanges of config.yaml, without Docker; Ctrl-C ends it
-	@$(BIN)/python compose/local.py run
+	@PYTHONPATH=compose $(BIN)/python -m local run
 
 demo: env ## The same against the built-in exchange simulator, 60 s, no internet; ends with a table
-	@$(BIN)/python compose/local.py demo
+	@PYTHONPATH=compose $(BIN)/python -m local demo
 
 check: env ## Lint, format, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy $(DISTRIBUTIONS:%=%/daedalus*) compose/local.py tests
+	$(BIN)/mypy $(DISTRIBUTIONS:%=%/daedalus*) compose/local tests
 
 test: env ## Every test that needs no Docker
 	$(BIN)/python -m pytest

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from nats.js import JetStreamContext
 
 from daedalus import wire
 from daedalus.naming import batch_subject, shard_of
-from daedalus.records import Gap, OrderBook, Record, Ticker, Trade, levels
+from daedalus.records import Gap, OrderBook, Ticker, Trade, levels
 from daedalus_writer.segment_file import read_rows
 
 HOUR = 497_123
@@ -19,7 +19,14 @@ HOUR = 497_123
 
 
 def trade(number: int, received_ns: int) -> Trade:
-    return Trade(received_ns, received_ns // 1000 - 1500, str(number), 60_000 + number / 100, 0.001, "buy" if number % 3 else "sell")
+    return Trade(
+        received_ns,
+        received_ns // 1000 - 1500,
+        str(number),
+        60_000 + number / 100,
+        0.001,
+        "buy" if number % 3 else "sell",
+    )
 
 
 def ticker(number: int, received_ns: int) -> Ticker:
@@ -36,13 +43,15 @@ def gap(number: int, received_ns: int) -> Gap:
     return Gap(received_ns, "trade", "connection_lost", received_ns - 10**9, received_ns, number, "test")
 
 
-MAKE = {"trade": trade, "ticker": ticker, "orderbook": orderbook, "gap": gap}
+MAKE: dict[str, Callable[[int, int], Record]] = {"trade": trade, "ticker": ticker, "orderbook": orderbook, "gap": gap}
 
 
 class Market:
     """Numbers every record of (exchange, channel, symbol), so that a lost or a doubled one has a name."""
 
-    def __init__(self, symbols: int = 4, exchanges: tuple[str, ...] = ("binance", "kraken"), shards: int = 1, seed: int = 1) -> None:
+    def __init__(
+        self, symbols: int = 4, exchanges: tuple[str, ...] = ("binance", "kraken"), shards: int = 1, seed: int = 1
+    ) -> None:
         self.symbols = [f"C{number}/USD" for number in range(symbols)]
         self.exchanges = exchanges
         self.shards = shards
@@ -76,7 +85,9 @@ class Market:
         subject, content = batch
         for attempt in range(200):
             try:
-                await js.publish(subject, wire.encode(content), timeout=0.5, headers={"Nats-Msg-Id": content.message_id})
+                await js.publish(
+                    subject, wire.encode(content), timeout=0.5, headers={"Nats-Msg-Id": content.message_id}
+                )
                 break
             except Exception:
                 if attempt == 199:

@@ -12,7 +12,9 @@ Fault = Literal["cut", "lose_response", "slow_down"]
 
 _CUT_BYTES = 100_000
 _SLOW_DOWN_BODY = b"<Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>"
-_SLOW_DOWN = b"HTTP/1.1 503 Slow Down\r\nConnection: close\r\nContent-Type: application/xml\r\nContent-Length: %d\r\n\r\n%s"
+_SLOW_DOWN = (
+    b"HTTP/1.1 503 Slow Down\r\nConnection: close\r\nContent-Type: application/xml\r\nContent-Length: %d\r\n\r\n%s"
+)
 
 
 class FaultProxy:

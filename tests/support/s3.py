@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -103,7 +104,8 @@ class S3Server:
         client = self.client()
         try:
             if not self._probe_made:
-                client.create_bucket(Bucket="probe")
+                with contextlib.suppress(client.exceptions.BucketAlreadyOwnedByYou):
+                    client.create_bucket(Bucket="probe")
                 self._probe_made = True
             client.put_object(Bucket="probe", Key="probe", Body=b"probe")
         except (BotoCoreError, ClientError):
