@@ -11,7 +11,7 @@ from nats.js import JetStreamContext
 
 from daedalus import wire
 from daedalus.naming import batch_subject, shard_of
-from daedalus.records import Gap, OrderBook, Ticker, Trade, levels
+from daedalus.records import Gap, OrderBook, Record, Ticker, Trade, levels
 from daedalus_writer.segment_file import read_rows
 
 HOUR = 497_123

@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 from nats.js import JetStreamContext
 
-from daedalus.catalog import Entry, encode
+from daedalus.catalog import Entry, Upload, decode_upload, encode
+from daedalus_sync.log_stream import messages
 
 HOUR = 494_500  # 2026-05-31T04:00Z
 
@@ -64,3 +65,14 @@ async def commit(js: JetStreamContext, root: Path, number: int, data: bytes | No
     write(root, path_of(number), data)
     await js.publish(entry.subject, encode(entry))
     return entry
+
+
+async def uploads(js: JetStreamContext) -> list[Upload]:
+    """Every entry of UPLOADS."""
+    return [decode_upload(message.data) async for message in messages(js, "UPLOADS")]
+
+
+async def acknowledged(js: JetStreamContext) -> bool:
+    """Whether sync is done with every entry of the catalog."""
+    info = await js.consumer_info("CATALOG", "sync")
+    return not info.num_pending and not info.num_ack_pending

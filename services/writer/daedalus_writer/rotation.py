@@ -43,8 +43,8 @@ def due(segment: Segment, now_ns: int, limits: Limits) -> Reason | None:
         return "hour"
     if segment.size_bytes >= limits.size_bytes:
         return "size"
-    if now_ns - segment.opened_ns >= limits.age_ns:
-        return "age"
+    if now_ns < hour_end_ns and now_ns - segment.opened_ns >= limits.age_ns:
+        return "age"  # behind the end of its hour it waits for the last rows: one file more would be no gain
     return None
 
 

@@ -1,0 +1,60 @@
+"""Paths, file names, numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daedalus.config import PARTITION_COLUMNS
+from daedalus_writer.layout import Folders, Key, belongs_to, directory, file_name, free_number, partition_values
+
+KEY = Key("coinbaseadvanced", "orderbook", "BTC/USD", 491_918)
+"""2026-02-12T14Z."""
+
+
+def test_path_is_the_documented_one() -> None:
+    """The layout is that of the description, with unpadded numbers."""
+    assert str(directory(KEY, PARTITION_COLUMNS) / file_name(KEY, 1, "parquet")) == (
+        "ccxt/orderbook/exchange=coinbaseadvanced/symbol=BTC-USD/year=2026/month=2/day=12/hour=14/segment_20260212T14_00001.parquet"
+    )
+
+
+def test_partition_columns_can_be_left_out() -> None:
+    """Any ordered part of the columns makes a path; the values are the rows' own."""
+    assert directory(KEY, ["exchange", "day"]) == Path("ccxt/orderbook/exchange=coinbaseadvanced/day=12")
+    assert directory(KEY, []) == Path("ccxt/orderbook")
+    assert partition_values(KEY)["symbol"] == "BTC-USD"
+
+
+@given(st.lists(st.integers(1, 300)), st.integers(1, 8), st.data())
+def test_numbers_are_free_and_never_those_of_another_shard(taken: list[int], shards: int, data: st.DataObject) -> None:
+    """A number is above all taken ones, and tells its shard."""
+    shard = data.draw(st.integers(0, shards - 1))
+    names = [file_name(KEY, number, "parquet") for number in taken]
+    number = free_number([*names, "", "README", "segment_x_1.parquet"], shard, shards)
+    assert number > max(taken, default=0)
+    assert number - max(taken, default=0) <= shards or number == shard + 1
+    assert belongs_to(file_name(KEY, number, "ndjson.zst"), shard, shards)
+    assert not any(
+        belongs_to(file_name(KEY, number, "parquet"), other, shards) for other in range(shards) if other != shard
+    )
+
+
+def test_one_shard_counts_from_one() -> None:
+    """With one shard, the default, segments are 00001, 00002, …"""
+    assert free_number([], 0, 1) == 1
+    assert free_number(["segment_20260212T14_00001.parquet"], 0, 1) == 2
+
+
+def test_unfinished_segments_are_found_by_shard(tmp_path: Path) -> None:
+    """A shard finds its own files in active/, and no one else's."""
+    folders = Folders(tmp_path)
+    folders.create()
+    place = folders.active / directory(KEY, PARTITION_COLUMNS)
+    place.mkdir(parents=True)
+    for number in (1, 2, 3, 5):
+        (place / file_name(KEY, number, "parquet")).touch()
+    assert sorted(path.name[-13:] for path in folders.unfinished(0, 4)) == ["00001.parquet", "00005.parquet"]
+    assert [path.name[-13:] for path in folders.unfinished(3, 4)] == []
