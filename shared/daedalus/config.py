@@ -30,11 +30,13 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 class Ingestion(Section, frozen=True):
     raw_format: Literal["parquet", "ndjson"] = "parquet"
+    """parquet or ndjson: what segments are written as."""
     batch_size: Count = 1000
     """Records in one message from a collector to JetStream, at the most."""
     batch_linger_milliseconds: Annotated[int, Meta(ge=0, le=5000)] = 500
     """How long a record waits for others to travel with. Fewer, larger messages are what keeps the CPU idle."""
     batch_max_kb: Annotated[int, Meta(ge=1, le=900)] = 64
+    """Size of one message, at the most about."""
     flush_interval_seconds: Seconds = 5.0
     """How long the writer keeps a record in memory only, before it is spooled. JetStream protects it, not this."""
     queue_maxsize: Count = 50_000
@@ -42,6 +44,7 @@ class Ingestion(Section, frozen=True):
     queue_max_mb: Count = 64
     """The same bound in bytes."""
     segment_max_mb: Count = 100
+    """A segment is committed when it is about this large."""
     segment_max_age_seconds: Seconds = 3600.0
     """How old a segment gets before it is committed, whatever the hour: bounds what a crash has read again."""
     max_open_segments: Count = 5_000
@@ -53,11 +56,15 @@ class Ingestion(Section, frozen=True):
     memory_budget_mb: Count = 64
     """Records waiting in the writer's memory, over all partitions."""
     io_threads: Annotated[int, Meta(ge=1, le=32)] = 2
+    """Threads of the writer that touch the disk."""
     parquet_compression: Literal["zstd", "snappy", "lz4"] = "zstd"
+    """zstd, snappy or lz4."""
     parquet_compression_level: Annotated[int, Meta(ge=1, le=22)] = 3
     """For zstd only."""
     partition_by: list[PartitionColumn] = msgspec.field(default_factory=lambda: list(PARTITION_COLUMNS))
+    """Directories of the tree: some of these, each once and in this order."""
     auto_reconnect: bool = True
+    """False: a subscription that failed is given up, and shown as a problem."""
     max_reconnect_attempts: Annotated[int, Meta(ge=-1)] = -1
     """-1: for ever."""
     reconnect_delay: Seconds = 5.0
@@ -87,18 +94,26 @@ class ExchangeOptions(Section, frozen=True):
     watch_batch_size: Count = 50
     """Symbols in one bulk call of any other channel."""
     subscription_stagger_ms: CountOrZero = 100
+    """Between the starts of two subscriptions."""
     max_concurrent_subscriptions: Count = 5
+    """Subscriptions that are being made at the same time."""
     ccxt: dict[str, object] = {}
     """Handed to ccxt as the exchange's `options`."""
 
 
 class Exchange(Section, frozen=True):
     api_key: str = ""
+    """Stays empty: keys come from DAEDALUS_<EXCHANGE>_API_KEY, or the file named by …_API_KEY_FILE."""
     api_secret: str = ""
+    """The same, …_API_SECRET."""
     password: str = ""
+    """The same, …_PASSWORD."""
     channels: Channels = Channels()
+    """watchOrderBook, watchTrades, watchTicker: a list of unified symbols each."""
     options: ExchangeOptions = ExchangeOptions()
+    """See below."""
     max_orderbook_depth: Annotated[int, Meta(ge=1, le=5000)] = 20
+    """Levels of each side in a row of an order book."""
     endpoint: str = ""
     """A server that stands in for the exchange's own hosts: http://host:port, the real host becomes the first path
     element. For the simulator and for proxies."""
@@ -112,25 +127,34 @@ class Ccxt(Section, frozen=True):
 
 class Nats(Section, frozen=True):
     url: str = "nats://127.0.0.1:4222"
+    """The server. With Compose it is set to the container's."""
     shards: Annotated[int, Meta(ge=1, le=64)] = 1
+    """Streams that the symbols are spread over; each costs the server 15 to 25 MB. One is right for a Pi."""
     max_mb: Annotated[int, Meta(ge=16)] = 4096
     """Bytes on disk of all shards together. A full stream refuses new batches; what it accepted, it keeps."""
     retain_hours: SecondsOrZero = 6.0
     """How much committed history the streams keep for live readers, when there is room."""
     duplicate_window_seconds: Annotated[int, Meta(ge=10, le=3600)] = 120
+    """How long JetStream remembers message ids; a collector that was away for longer looks its batches up."""
     subject_by_symbol: bool = False
     """One subject per symbol, for live readers that want only one: more and smaller messages, more CPU."""
 
 
 class Storage(Section, frozen=True):
     root: str = "data"
+    """Where raw/active and raw/ready are; one file system."""
     backend: Literal["local", "s3"] = "local"
+    """local keeps files here; s3 uploads them as well."""
     bucket: str = ""
+    """Has to exist."""
     prefix: str = ""
+    """Comes before the path below ready/."""
     endpoint_url: str = ""
     """Empty: AWS."""
     region: str = "us-east-1"
+    """Of the bucket."""
     upload_workers: Annotated[int, Meta(ge=1, le=32)] = 2
+    """Uploads at the same time."""
     bandwidth_mbit: SecondsOrZero = 0.0
     """Upload cap in megabits per second; 0: none."""
     retain_days: SecondsOrZero = 0.0
@@ -143,12 +167,15 @@ class Supervisor(Section, frozen=True):
     ingestion_shutdown_timeout: Seconds = 110.0
     """How long collector and writer may take to drain; the container's stop_grace_period must be longer."""
     sync_shutdown_timeout: Seconds = 50.0
+    """The same for sync."""
     memory_warning_percent: Percent = 75
+    """Of the container's memory limit: at this a service warns."""
     memory_critical_percent: Percent = 90
     """Of the container's memory limit: at critical a service ends itself cleanly and is started anew."""
     memory_limit_mb: CountOrZero = 0
     """The limit where there is no container; 0: none."""
     poll_seconds: Seconds = 5.0
+    """How often the supervisor asks."""
     lag_warning_seconds: Seconds = 120.0
     """A stream whose oldest uncommitted message is older than this is reported as unhealthy."""
 

@@ -1,0 +1,75 @@
+"""A client that knows no protocol: opens a simulated address and reads what comes."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from simulator import Simulator
+
+COINBASE = "advanced-trade-ws.coinbase.com"
+BINANCE = "stream.binance.com:9443/ws/1"
+BINANCE_COMBINED = "stream.binance.com:9443/stream"
+KRAKEN = "ws.kraken.com/v2"
+WAIT_SECONDS = 5.0
+# What was written to a local socket has arrived by then.
+SILENCE_SECONDS = 0.2
+
+Socket = aiohttp.ClientWebSocketResponse
+Message = dict[str, Any]
+
+
+@asynccontextmanager
+async def opened(simulator: Simulator, address: str) -> AsyncIterator[Socket]:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"{simulator.url}/{address}", max_msg_size=0) as socket,
+    ):
+        yield socket
+
+
+async def get(simulator: Simulator, path: str) -> Any:
+    async with aiohttp.ClientSession() as session, session.get(f"{simulator.url}/{path}") as response:
+        return await response.json()
+
+
+async def post(simulator: Simulator, path: str, body: object = None) -> tuple[int, Any]:
+    async with aiohttp.ClientSession() as session, session.post(f"{simulator.url}/{path}", json=body) as response:
+        return response.status, await response.json()
+
+
+async def message(socket: Socket) -> Message:
+    return msgspec.json.decode(await socket.receive_str(timeout=WAIT_SECONDS), type=Message)
+
+
+async def messages(socket: Socket, count: int) -> list[Message]:
+    return [await message(socket) for _ in range(count)]
+
+
+async def rest(socket: Socket) -> list[Message]:
+    """Everything that is still on its way."""
+    found: list[Message] = []
+    while True:
+        try:
+            frame = await socket.receive(timeout=SILENCE_SECONDS)
+        except TimeoutError:
+            return found
+        if frame.type is not aiohttp.WSMsgType.TEXT:
+            return found
+        found.append(msgspec.json.decode(frame.data, type=Message))
+
+
+async def subscribed_coinbase(socket: Socket, channel: str, *products: str) -> list[Message]:
+    """The answers up to the acknowledgement."""
+    await socket.send_json({"type": "subscribe", "channel": channel, "product_ids": list(products)})
+    answers = [await message(socket)]
+    while answers[-1]["channel"] != "subscriptions":
+        answers.append(await message(socket))
+    return answers
+
+
+async def subscribed_binance(socket: Socket, *streams: str) -> Message:
+    await socket.send_json({"method": "SUBSCRIBE", "params": list(streams), "id": 7})
+    return await message(socket)
