@@ -136,6 +136,8 @@ class Nats(Section, frozen=True):
     """How much committed history the streams keep for live readers, when there is room."""
     duplicate_window_seconds: Annotated[int, Meta(ge=10, le=3600)] = 120
     """How long JetStream remembers message ids; a collector that was away for longer looks its batches up."""
+    lease_seconds: Annotated[int, Meta(ge=2, le=300)] = 10
+    """How long a replica that died keeps its shards or symbols before the others take them."""
     subject_by_symbol: bool = False
     """One subject per symbol, for live readers that want only one: more and smaller messages, more CPU."""
 
@@ -177,7 +179,7 @@ class Supervisor(Section, frozen=True):
     poll_seconds: Seconds = 5.0
     """How often the supervisor asks."""
     lag_warning_seconds: Seconds = 120.0
-    """A stream whose oldest uncommitted message is older than this is reported as unhealthy."""
+    """Messages that no writer has read for this long are reported; uncommitted ones `segment_max_age_seconds` later."""
 
 
 class Config(Section, frozen=True):

@@ -7,6 +7,10 @@ import re
 CATALOG_STREAM = "CATALOG"
 UPLOADS_STREAM = "UPLOADS"
 CHECKPOINT_BUCKET = "CHECKPOINTS"
+LEASE_BUCKET = "LEASES"
+
+ALL_ENTRIES = "catalog.*.*.*.*"
+"""The subjects of catalog entries; the catalog also holds who owns a shard, under shorter ones."""
 
 _ENCODE = {"/": "-", ":": "__", "-": "_-"}
 _DECODE = re.compile(r"__|_-|-|(?:_[0-9A-F]{2})+")
@@ -60,6 +64,16 @@ def catalog_subject(shard: int, exchange: str, channel: str, symbol: str) -> str
     return f"catalog.{shard}.{exchange}.{channel}.{symbol_token(symbol)}"
 
 
-def shard_catalog(shard: int) -> str:
-    """All catalog subjects of a shard: the chain that fences writers."""
+def shard_chain(shard: int) -> str:
+    """All that a shard has in the catalog, entries and owners: the chain that fences writers."""
     return f"catalog.{shard}.>"
+
+
+def shard_entries(shard: int) -> str:
+    """The catalog entries of a shard."""
+    return f"catalog.{shard}.*.*.*"
+
+
+def shard_owner(shard: int) -> str:
+    """Where a writer says that it has taken the shard."""
+    return f"catalog.{shard}.owner"

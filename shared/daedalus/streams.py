@@ -4,6 +4,7 @@ MD-<shard>   the records, as batches; bounded, and full means refused: what was 
 CATALOG      one entry for each committed segment: the commit log
 UPLOADS      one entry for each segment that was verified in S3
 CHECKPOINTS  a key-value bucket: each shard's checkpoint
+LEASES       a key-value bucket whose entries expire: who owns what, who is there
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from nats.js.api import DiscardPolicy, KeyValueConfig, StorageType, StreamConfig
 from nats.js.errors import BadRequestError, NotFoundError
 
 from daedalus.config import Nats
-from daedalus.naming import CATALOG_STREAM, CHECKPOINT_BUCKET, UPLOADS_STREAM, shard_stream
+from daedalus.naming import CATALOG_STREAM, CHECKPOINT_BUCKET, LEASE_BUCKET, UPLOADS_STREAM, shard_stream
 
 LOG_MAX_MB = 1024
 """Bound of the catalog and of the uploads: 2 million segments, half a year at the reference load."""
+
+_BUCKET_BYTES = 16_000_000
 
 _log = structlog.get_logger()
 
@@ -69,7 +72,10 @@ async def ensure_streams(js: JetStreamContext, config: Nats) -> None:
             except (nats.errors.TimeoutError, nats.errors.NoRespondersError) as error:
                 _log.warning("JetStream did not answer", stream=stream.name, error_type=type(error).__name__)
                 await asyncio.sleep(1.0)
-    await js.create_key_value(KeyValueConfig(bucket=CHECKPOINT_BUCKET, history=1))
+    await js.create_key_value(KeyValueConfig(bucket=CHECKPOINT_BUCKET, history=1, max_bytes=_BUCKET_BYTES))
+    await js.create_key_value(
+        KeyValueConfig(bucket=LEASE_BUCKET, history=1, max_bytes=_BUCKET_BYTES, ttl=config.lease_seconds)
+    )
 
 
 async def _ensure(js: JetStreamContext, stream: StreamConfig) -> None:

@@ -23,15 +23,13 @@ Page = Callable[[], tuple[str, bytes]]
 
 
 class WebServer:
-    """Serves until closed. `port` 0 takes a free one; `self.port` is the one it has."""
+    """Serves until closed. `port` 0 takes a free one; `self.port` is the one it has. `pages` may be added to later."""
 
     def __init__(
         self, host: str, port: int, registry: CollectorRegistry, health: Health, pages: Mapping[str, Page]
     ) -> None:
         def metrics() -> tuple[str, bytes]:
             return CONTENT_TYPE_LATEST, generate_latest(registry)
-
-        routes = {"/metrics": metrics, **pages}
 
         class Handler(BaseHTTPRequestHandler):
             timeout = 10
@@ -43,10 +41,10 @@ class WebServer:
                     problems = health.problems() if path == "/readyz" else {"loop": problem} if problem else {}
                     lines = [f"{name}: {why}\n" for name, why in problems.items()]
                     self._answer(503 if lines else 200, "text/plain; charset=utf-8", "".join(lines).encode() or b"ok\n")
-                elif path in routes:
-                    self._answer(200, *routes[path]())
+                elif (page := metrics if path == "/metrics" else pages.get(path)) is not None:
+                    self._answer(200, *page())
                 else:
-                    known = " ".join(["/livez", "/readyz", *routes])
+                    known = " ".join(["/livez", "/readyz", "/metrics", *pages])
                     self._answer(404, "text/plain; charset=utf-8", f"not here; there are: {known}\n".encode())
 
             def _answer(self, status: int, kind: str, body: bytes) -> None:

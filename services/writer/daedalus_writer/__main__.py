@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sys
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -16,8 +15,8 @@ from daedalus import broker
 from daedalus.service import Service, run
 from daedalus.streams import ensure_streams
 from daedalus_writer.disk import Disk
-from daedalus_writer.layout import Folders
 from daedalus_writer.metrics import Metrics
+from daedalus_writer.ownership import Ownership
 from daedalus_writer.shard import ShardWriter
 
 
@@ -27,28 +26,29 @@ async def serve(service: Service) -> None:
     pa.set_io_thread_count(1)
     metrics = Metrics(service.registry)
     disk = Disk(config.ingestion.io_threads, metrics)
-    Folders(Path(config.storage.root)).create()
     nats = await broker.connect(config.nats.url, "writer")
     await ensure_streams(nats.jetstream(), config.nats)
     await service.announce(nats)
     writer = f"{service.instance}.{secrets.token_hex(4)}"
-    shards = [ShardWriter(nats, config, shard, writer, disk, metrics) for shard in range(config.nats.shards)]
+    ownership = Ownership(
+        nats.jetstream(),
+        config.nats,
+        service.instance,
+        lambda shard: ShardWriter(nats, config, shard, writer, disk, metrics),
+    )
     service.health.add(
         "nats", lambda: None if nats.is_connected else f"{config.nats.url} is not connected: is it running?"
     )
     service.health.add("disk", lambda: disk.problem)
-    service.health.add("lag", lambda: lag(shards, config.supervisor.lag_warning_seconds))
+    service.health.add("lag", lambda: lag(ownership.writers, config.supervisor.lag_warning_seconds))
+    settled = asyncio.Event()
     try:
         async with asyncio.TaskGroup() as tasks:
-            started = [asyncio.Event() for _ in shards]
-            for shard, event in zip(shards, started, strict=True):
-                tasks.create_task(shard.run(event))
-            for event in started:
-                await event.wait()
+            tasks.create_task(ownership.run(settled))
+            await settled.wait()
             service.health.started()
             await service.stopping.wait()
-            for shard in shards:
-                shard.stop()
+            ownership.stop()
     finally:
         await broker.close(nats)
         disk.close()
@@ -56,7 +56,7 @@ async def serve(service: Service) -> None:
 
 def lag(shards: list[ShardWriter], limit_seconds: float) -> str | None:
     """A writer that reads data this old cannot keep up, or was away."""
-    seconds = max(shard.lag_seconds() for shard in shards)
+    seconds = max((shard.lag_seconds() for shard in shards), default=0.0)
     return (
         f"reads data {seconds:.0f} s old, expected {limit_seconds:.0f} s at the most"
         if seconds > limit_seconds

@@ -1,6 +1,6 @@
 """The commit of one segment, in its order:
 
-1. the file is written in active/, with its footer, and fsynced, and its directory too
+1. the file is written in the writer's room in active/, with its footer, and fsynced, and its directory too
 2. its entry is published to the catalog: **this is the commit**
 3. the file is renamed into ready/, and the directory fsynced
 
@@ -18,7 +18,7 @@ from daedalus.catalog import SCHEMA_VERSION, Entry
 from daedalus.config import Config
 from daedalus.wire import array, decode_records
 from daedalus_writer.columns import record_batch
-from daedalus_writer.layout import Folders, directory, file_name, free_number
+from daedalus_writer.layout import SOURCE, Folders, directory, file_name, free_number
 from daedalus_writer.segment import Segment
 from daedalus_writer.segment_file import FORMATS, finish, make_directories, sync_directory
 from daedalus_writer.spool import Spool
@@ -47,12 +47,12 @@ class Sealer:
     def seal(self, segment: Segment, spool: Spool, gaps: int) -> Entry:
         """In a thread: read the segment's rows back and write its file once. Returns its entry.
 
-        Raises OSError (a full disk) or SpoolError, and then no file is left.
+        Raises OSError (a full disk, or no room any more) or SpoolError, and then no file is left.
         """
         form = FORMATS[self._config.ingestion.raw_format]
         path = self._reserve(segment, form.suffix)
         facts = self._facts(segment, gaps)
-        active = self._folders.active / path
+        active = self._folders.room / path
         try:
             file = form(active, segment.key.channel, self._config.ingestion)
             for rows, records in spool.read(segment.frames):
@@ -89,23 +89,22 @@ class Sealer:
     def _reserve(self, segment: Segment, suffix: str) -> Path:
         """Choose the segment's path and create its directory in active/."""
         place = directory(segment.key, self._config.ingestion.partition_by)
-        make_directories(self._folders.active / place, self._folders.active)
+        make_directories(self._folders.room / place, self._folders.room / SOURCE)
         taken = [self._last_names.get(place, "")]
-        for folder in (self._folders.active / place, self._folders.ready / place):
-            if folder.is_dir():
-                taken += [path.name for path in folder.iterdir()]
+        if (self._folders.ready / place).is_dir():
+            taken += [path.name for path in (self._folders.ready / place).iterdir()]
         return place / file_name(segment.key, free_number(taken, self._shard, self._config.nats.shards), suffix)
 
 
-def publish_file(entry: Entry, folders: Folders) -> None:
+def publish_file(entry: Entry, room: Path, ready_folder: Path) -> None:
     """Step 3, in a thread; done twice it changes nothing.
 
     Raises OSError.
     """
-    ready = folders.ready / entry.path
-    make_directories(ready.parent, folders.ready)
+    ready = ready_folder / entry.path
+    make_directories(ready.parent, ready_folder)
     try:
-        (folders.active / entry.path).rename(ready)
+        (room / entry.path).rename(ready)
     except FileNotFoundError:
         if not ready.exists():
             raise

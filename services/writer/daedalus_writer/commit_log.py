@@ -1,7 +1,9 @@
-"""The commit log of one shard: its entries in the catalog, and its checkpoint.
+"""The commit log of one shard: its chain in the catalog, and its checkpoint.
 
-Each entry is published with the expected last sequence over all entries of the shard. So the entries of a shard are one
-chain, and a writer that another one took over from, however long it slept, is refused: FencedError.
+A writer that takes a shard says so in the catalog first. That, and each entry, is published with the expected last
+sequence over all that the shard has there. So a shard's entries are one chain, and a writer that another one took over
+from, however long it slept, is refused from that moment on: FencedError. Only then may the new one touch what the old
+one has left.
 """
 
 from __future__ import annotations
@@ -14,12 +16,12 @@ import nats.errors
 import nats.js.errors
 import structlog
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RawStreamMsg
 from nats.js.kv import KeyValue
 
 from daedalus.catalog import Checkpoint, Entry, decode_checkpoint, decode_entry, encode
 from daedalus.errors import FencedError, TransientError
-from daedalus.naming import CATALOG_STREAM, CHECKPOINT_BUCKET, shard_catalog
+from daedalus.naming import CATALOG_STREAM, CHECKPOINT_BUCKET, shard_chain, shard_entries, shard_owner
 
 T = TypeVar("T")
 
@@ -50,55 +52,71 @@ async def persistently(call: Callable[[], Awaitable[T]], what: str) -> T:
 
 
 class CommitLog:
-    """Made by `open`, which reads where the chain ends: from then on nobody else may append to it."""
+    """Made by `open`, which takes the chain: from then on nobody else can append to it, until somebody takes it again."""
 
     def __init__(self, js: JetStreamContext, bucket: KeyValue, shard: int, last_sequence: int) -> None:
         self._js = js
         self._bucket = bucket
         self._shard = shard
         self.last_sequence = last_sequence
-        """Of the shard's entries in the catalog; 0: none."""
+        """The end of the shard's chain."""
 
     @classmethod
-    async def open(cls, js: JetStreamContext, shard: int) -> CommitLog:
+    async def open(cls, js: JetStreamContext, shard: int, writer: str) -> CommitLog:
+        """Take the shard's chain. Two that try at once both succeed, one after the other; the later one has it."""
         bucket = await persistently(lambda: js.key_value(CHECKPOINT_BUCKET), "opening the checkpoints")
-        last = await persistently(lambda: _last_entry(js, shard), "reading the end of the catalog")
-        return cls(js, bucket, shard, last[0] if last else 0)
+        while True:
+            last = await persistently(lambda: _last(js, shard_chain(shard)), "reading the end of the catalog")
+            log = cls(js, bucket, shard, last.seq or 0 if last else 0)
+            try:
+                await log._publish(shard_owner(shard), writer.encode())
+            except FencedError:
+                continue
+            return log
 
     async def append(self, entry: Entry) -> int:
         """Commit an entry; returns its sequence in the catalog.
 
-        Safe to be sent twice: when the answer was lost, the chain's end tells whether it was stored.
-        Raises FencedError when another writer has committed since.
+        Raises FencedError when another writer has taken the shard since.
+        """
+        await self._publish(entry.subject, encode(entry))
+        return self.last_sequence
+
+    async def _publish(self, subject: str, data: bytes) -> None:
+        """Append to the chain. Sent twice is stored once: when an answer was lost, the chain's end tells.
+
+        Raises FencedError, or TransientError for what JetStream refuses for another reason.
         """
         headers = {
             "Nats-Expected-Last-Subject-Sequence": str(self.last_sequence),
-            "Nats-Expected-Last-Subject-Sequence-Subject": shard_catalog(self._shard),
+            "Nats-Expected-Last-Subject-Sequence-Subject": shard_chain(self._shard),
         }
         try:
             ack = await persistently(
-                lambda: self._js.publish(entry.subject, encode(entry), headers=headers), "committing a segment"
+                lambda: self._js.publish(subject, data, headers=headers), "appending to the catalog"
             )
             self.last_sequence = ack.seq
         except nats.js.errors.APIError as error:
             if error.err_code != _WRONG_LAST_SEQUENCE:
-                raise TransientError(f"catalog: expected {entry.path} to be stored, found {error}") from error
-            last = await persistently(lambda: _last_entry(self._js, self._shard), "reading the end of the catalog")
-            if last is None or last[1] != entry:
+                raise TransientError(f"catalog: expected {subject} to be stored, found {error}") from error
+            last = await persistently(
+                lambda: _last(self._js, shard_chain(self._shard)), "reading the end of the catalog"
+            )
+            if last is None or last.seq is None or (last.subject, last.data) != (subject, data):
                 raise FencedError(
                     f"shard {self._shard}: expected catalog sequence {self.last_sequence} to be the last, "
-                    f"found {last[0] if last else 'none'}: another writer owns this shard"
+                    f"found {last.seq if last else 'none'}: another writer has taken this shard"
                 ) from error
-            self.last_sequence = last[0]
-        return self.last_sequence
+            self.last_sequence = last.seq
 
     async def entries(self, first_sequence: int) -> AsyncIterator[tuple[int, Entry]]:
         """The shard's entries from a catalog sequence on, up to the present last one, each with its sequence."""
-        if self.last_sequence < max(first_sequence, 1):
+        last = await persistently(lambda: _last(self._js, shard_entries(self._shard)), "reading the end of the catalog")
+        if last is None or last.seq is None or last.seq < first_sequence:
             return
         subscription = await persistently(
             lambda: self._js.subscribe(
-                shard_catalog(self._shard),
+                shard_entries(self._shard),
                 stream=CATALOG_STREAM,
                 ordered_consumer=True,
                 config=ConsumerConfig(
@@ -110,12 +128,11 @@ class CommitLog:
             "reading the catalog",
         )
         try:
-            while True:
+            sequence = 0
+            while sequence < last.seq:
                 message = await subscription.next_msg(timeout=30)
                 sequence = message.metadata.sequence.stream
                 yield sequence, decode_entry(message.data)
-                if sequence >= self.last_sequence:
-                    return
         finally:
             await subscription.unsubscribe()
 
@@ -134,10 +151,8 @@ class CommitLog:
             _log.warning("checkpoint was not written", shard=self._shard, error_type=type(error).__name__)
 
 
-async def _last_entry(js: JetStreamContext, shard: int) -> tuple[int, Entry] | None:
+async def _last(js: JetStreamContext, subject: str) -> RawStreamMsg | None:
     try:
-        message = await js.get_last_msg(CATALOG_STREAM, shard_catalog(shard))
+        return await js.get_last_msg(CATALOG_STREAM, subject)
     except nats.js.errors.NotFoundError:
         return None
-    assert message.seq is not None
-    return message.seq, decode_entry(message.data or b"")

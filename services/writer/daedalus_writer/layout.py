@@ -1,8 +1,11 @@
 """Where segments lie: the Hive directories, and file names that shards can choose without asking each other.
 
-    <root>/raw/active/ccxt/<channel>/exchange=…/symbol=…/year=…/month=…/day=…/hour=…/segment_20260203T14_00001.parquet
-    <root>/raw/ready/  the same
-    <root>/raw/active/spool-<shard>/<YYYYMMDDTHH>.spool
+    <root>/raw/ready/ccxt/<channel>/exchange=…/symbol=…/year=…/month=…/day=…/hour=…/segment_20260203T14_00001.parquet
+    <root>/raw/active/shard-<shard>.<boot>/ccxt/…           the same, until it is committed
+    <root>/raw/active/shard-<shard>.<boot>/<YYYYMMDDTHH>.spool
+
+Below active/ each run of a writer has a room of its own for each shard: a writer that was replaced and does not know it
+yet cannot touch what its successor writes, and recovery empties the rooms of all earlier runs.
 
 Numbers are unpadded (`hour=7`): readers then take them for numbers.
 """
@@ -10,7 +13,7 @@ Numbers are unpadded (`hour=7`): readers then take them for numbers.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -70,33 +73,24 @@ def free_number(taken: Iterable[str], shard: int, shards: int) -> int:
     return first if highest < first else first + ((highest - first) // shards + 1) * shards
 
 
-def belongs_to(name: str, shard: int, shards: int) -> bool:
-    """Whether a segment's file name is one that the shard would have chosen."""
-    number = _number(name)
-    return number is not None and (number - 1) % shards == shard
-
-
 def _number(name: str) -> int | None:
     match = _NAME.fullmatch(name)
     return int(match[1]) if match else None
 
 
 class Folders:
-    """The folders below the storage root."""
+    """The folders of one shard, in one run of a writer."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, shard: int, boot: str) -> None:
         self.active = root / "raw" / "active"
         self.ready = root / "raw" / "ready"
+        self._shard = shard
+        self.room = self.active / f"shard-{shard}.{boot}"
 
     def create(self) -> None:
-        for folder in (self.active, self.ready):
+        for folder in (self.room, self.ready):
             folder.mkdir(parents=True, exist_ok=True)
 
-    def spool(self, shard: int) -> Path:
-        return self.active / f"spool-{shard}"
-
-    def unfinished(self, shard: int, shards: int) -> Iterator[Path]:
-        """The segments of a shard in active/, as paths below it."""
-        for path in (self.active / SOURCE).rglob("segment_*"):
-            if belongs_to(path.name, shard, shards):
-                yield path.relative_to(self.active)
+    def earlier_rooms(self) -> list[Path]:
+        """What earlier runs, dead or replaced, have left of this shard."""
+        return [room for room in self.active.glob(f"shard-{self._shard}.*") if room != self.room]

@@ -1,7 +1,7 @@
 """Start-up is recovery: what a writer finds when it takes a shard, and puts right.
 
-It reads the checkpoint and the catalog entries behind it, finishes the rename of a segment that was committed, deletes
-the file of one that was not, and says from where to read the stream and what to pass over.
+It reads the checkpoint and the catalog entries behind it, finishes the rename of each segment that was committed, empties
+the rooms of the writers before it, and says from where to read the stream and what to pass over.
 """
 
 from __future__ import annotations
@@ -37,42 +37,66 @@ class Recovered:
         """Everything up to here is committed."""
         self.committed: dict[Key, Position] = {}
         """Key → everything of it up to here is committed."""
-        self.entries: list[tuple[int, int]] = []
-        """(catalog sequence, last stream sequence) of the entries behind the checkpoint."""
+        self.entries: list[tuple[int, Position]] = []
+        """(catalog sequence, last message) of the entries behind the checkpoint."""
         self.paths: list[Path] = []
         """Of those entries' files, below ready/, in their order."""
+        self.rolled_back = False
+        """The stream lost messages that are committed, and may use their sequences again."""
+
+    def has(self, key: Key, at: Position) -> bool:
+        """Whether the records of a key in the message at this position are committed.
+
+        Sequences say it. Only in a stream that was rolled back the server's time has to agree; elsewhere it must not be
+        asked, because a server's clock can step back.
+        """
+        committed = self.committed.get(key)
+        if committed is None or at.sequence > committed.sequence:
+            return False
+        return not self.rolled_back or at.timestamp_ns <= committed.timestamp_ns
 
 
-async def recover(js: JetStreamContext, log: CommitLog, folders: Folders, shard: int, shards: int) -> Recovered:
+async def recover(js: JetStreamContext, log: CommitLog, folders: Folders, shard: int) -> Recovered:
     """Put the shard's folders right and return where to go on. Safe to be killed at any point, and done again."""
     info = await persistently(lambda: js.stream_info(shard_stream(shard)), "reading the stream's state")
+    epoch = str(info.created)
     checkpoint = await log.checkpoint()
-    recovered = Recovered(str(info.created), _position(checkpoint, str(info.created), shard))
-    paths: dict[str, Entry] = {}
+    recovered = Recovered(epoch, _position(checkpoint, epoch, shard))
+    entries: dict[str, Entry] = {}
     async for sequence, entry in log.entries(checkpoint.catalog_sequence if checkpoint else 1):
         key = Key(entry.exchange, entry.channel, entry.symbol, entry.hour)
-        recovered.committed[key] = Position(entry.last_sequence, entry.last_timestamp_ns)
-        recovered.entries.append((sequence, entry.last_sequence))
+        last = Position(entry.last_sequence, entry.last_timestamp_ns)
+        recovered.committed[key] = last
+        recovered.entries.append((sequence, last))
         recovered.paths.append(Path(entry.path))
-        paths[entry.path] = entry
-    renamed = deleted = 0
-    for path in await asyncio.to_thread(lambda: list(folders.unfinished(shard, shards))):
-        if (committed := paths.get(str(path))) is not None:
-            await asyncio.to_thread(publish_file, committed, folders)
-            renamed += 1
-        else:
-            (folders.active / path).unlink()
-            deleted += 1
-    await asyncio.to_thread(shutil.rmtree, folders.spool(shard), ignore_errors=True)
+        entries[entry.path] = entry
+    newest = max((last for _, last in recovered.entries), key=lambda last: last.sequence, default=recovered.position)
+    recovered.rolled_back = (checkpoint is not None and checkpoint.epoch != epoch) or not await _is_there(
+        js, shard, newest
+    )
+    renamed = await asyncio.to_thread(_empty_rooms, folders, entries)
     _log.info(
         "shard was recovered",
         shard=shard,
         sequence=recovered.position.sequence,
-        entries=len(paths),
+        entries=len(entries),
         renamed=renamed,
-        deleted=deleted,
+        rolled_back=recovered.rolled_back,
     )
     return recovered
+
+
+def _empty_rooms(folders: Folders, entries: dict[str, Entry]) -> int:
+    """Finish the renames that earlier writers left, then delete their rooms; returns how many were renamed."""
+    renamed = 0
+    for room in folders.earlier_rooms():
+        for path in room.rglob("segment_*"):
+            entry = entries.get(str(path.relative_to(room)))
+            if entry is not None:
+                publish_file(entry, room, folders.ready)
+                renamed += 1
+        shutil.rmtree(room, ignore_errors=True)
+    return renamed
 
 
 def _position(checkpoint: Checkpoint | None, epoch: str, shard: int) -> Position:
@@ -89,21 +113,28 @@ async def start_of_reading(js: JetStreamContext, shard: int, position: Position)
 
     After a power cut the stream may end before `position` and use the sequences again: then the server's time decides.
     """
-    by_sequence = {"deliver_policy": "by_start_sequence", "opt_start_seq": position.sequence + 1}
     if position.sequence == 0:
         return {"deliver_policy": "all"}, None
+    if not await _is_there(js, shard, position):
+        return {
+            "deliver_policy": "by_start_time",
+            "opt_start_time": iso(position.timestamp_ns + 1),
+        }, "stream_rolled_back"
     info = await persistently(lambda: js.stream_info(shard_stream(shard)), "reading the stream's state")
-    if info.state.first_seq > position.sequence + 1 and info.state.messages:
-        return by_sequence, "sequence_missing"
-    if info.state.first_seq > position.sequence:
-        return by_sequence, None
-    if info.state.last_seq >= position.sequence:
-        found = await persistently(
-            lambda: js.get_msg(shard_stream(shard), seq=position.sequence), "reading the message at the checkpoint"
-        )
-        if found.time is not None and _nanoseconds(found.time) // 1000 == position.timestamp_ns // 1000:
-            return by_sequence, None
-    return {"deliver_policy": "by_start_time", "opt_start_time": iso(position.timestamp_ns + 1)}, "stream_rolled_back"
+    missing = info.state.messages > 0 and info.state.first_seq > position.sequence + 1
+    by_sequence = {"deliver_policy": "by_start_sequence", "opt_start_seq": position.sequence + 1}
+    return by_sequence, "sequence_missing" if missing else None
+
+
+async def _is_there(js: JetStreamContext, shard: int, position: Position) -> bool:
+    """Whether the stream still has this message, or has trimmed it; False: it has lost it, or another one in its place."""
+    info = await persistently(lambda: js.stream_info(shard_stream(shard)), "reading the stream's state")
+    if position.sequence < info.state.first_seq or position.sequence == 0:
+        return info.state.last_seq >= position.sequence
+    if position.sequence > info.state.last_seq:
+        return False
+    found = await persistently(lambda: js.get_msg(shard_stream(shard), seq=position.sequence), "reading one message")
+    return found.time is not None and _nanoseconds(found.time) // 1000 == position.timestamp_ns // 1000
 
 
 def _nanoseconds(moment: datetime) -> int:

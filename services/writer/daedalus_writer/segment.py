@@ -11,9 +11,8 @@ from daedalus_writer.layout import Key
 
 
 class Position:
-    """A place in a shard's stream: a sequence and the server's time of that message.
-
-    After a power cut a stream may use sequences again, never with an earlier time; so both are compared.
+    """A place in a shard's stream: a sequence, and the server's time of that message, which says whether it is still
+    the same message: after a power cut a stream may use sequences again.
     """
 
     __slots__ = ("sequence", "timestamp_ns")
@@ -21,10 +20,6 @@ class Position:
     def __init__(self, sequence: int, timestamp_ns: int) -> None:
         self.sequence = sequence
         self.timestamp_ns = timestamp_ns
-
-    def covers(self, other: Position) -> bool:
-        """Whether a message at `other` lies at or before this position."""
-        return other.sequence <= self.sequence and other.timestamp_ns <= self.timestamp_ns
 
     def __repr__(self) -> str:
         return f"Position({self.sequence}, {self.timestamp_ns})"

@@ -6,16 +6,19 @@ read ─▶ intake (rows into open segments) ─▶ flush (memory → spool) ─
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 from nats.aio.client import Client
 
 from daedalus.catalog import Checkpoint
 from daedalus.config import Config
+from daedalus.errors import FencedError
 from daedalus.naming import shard_stream
 from daedalus.records import Gap
 from daedalus.wire import WireError, decode, decode_records
@@ -30,6 +33,8 @@ from daedalus_writer.rotation import Limits, due, surplus
 from daedalus_writer.segment import START, Position, Segment
 from daedalus_writer.spool import Spool
 from daedalus_writer.trimming import trim
+
+T = TypeVar("T")
 
 _TICK_SECONDS = 0.5
 _CHECKPOINT_SECONDS = 1.0
@@ -48,7 +53,8 @@ class ShardWriter:
         self._shard = shard
         self._disk = disk
         self._metrics = metrics
-        self._folders = Folders(Path(config.storage.root))
+        self._writer = writer
+        self._folders = Folders(Path(config.storage.root), shard, writer.rpartition(".")[2])
         self._sealer = Sealer(config, self._folders, shard, writer)
         self._limits = Limits.of(config.ingestion)
         self._budget = config.ingestion.memory_budget_mb * 1_000_000 // config.nats.shards
@@ -73,8 +79,9 @@ class ShardWriter:
 
         Raises FencedError when another writer owns the shard.
         """
-        self._log = await CommitLog.open(self._js, self._shard)
-        self._recovered = await recover(self._js, self._log, self._folders, self._shard, self._config.nats.shards)
+        self._log = await CommitLog.open(self._js, self._shard, self._writer)
+        self._folders.create()
+        self._recovered = await recover(self._js, self._log, self._folders, self._shard)
         self._position = self._recovered.position
         for path in self._recovered.paths:
             self._sealer.note_used(path)
@@ -87,6 +94,7 @@ class ShardWriter:
             self._drained = True
             self._to_commit.set()
         await self._write_checkpoint()
+        await self._on_disk(lambda: shutil.rmtree(self._folders.room))
         _log.info("shard was drained", shard=self._shard, sequence=self._position.sequence)
 
     def stop(self) -> None:
@@ -104,6 +112,7 @@ class ShardWriter:
             try:
                 start, problem = await start_of_reading(self._js, self._shard, self._position)
                 if problem is not None:
+                    self._recovered.rolled_back |= problem == "stream_rolled_back"
                     self._metrics.errors.labels(problem).inc()
                     _log.error(
                         "stream is not what it was", shard=self._shard, problem=problem, position=str(self._position)
@@ -131,7 +140,7 @@ class ShardWriter:
                 _log.error(
                     "message could not be read", shard=self._shard, sequence=message.sequence, error=str(error)
                 )  # the message says it all
-                await self._disk.run(lambda message=message: self._keep_aside(message))  # type: ignore[misc]
+                await self._on_disk(lambda message=message: self._keep_aside(message))  # type: ignore[misc]
             self._position = message.position
             if self._buffered > self._budget:
                 await self._flush(self._open.values())
@@ -147,8 +156,7 @@ class ShardWriter:
         for part, records in parts:
             self._metrics.received_records.labels(batch.exchange, batch.channel).inc(len(records))
             key = Key(batch.exchange, batch.channel, part.symbol, batch.hour)
-            committed = self._recovered.committed.get(key)
-            if committed is not None and committed.covers(at):
+            if self._recovered.has(key, at):
                 self._metrics.discarded_records.labels(batch.exchange, batch.channel).inc(len(records))
                 continue
             if records:
@@ -195,6 +203,17 @@ class ShardWriter:
         self._metrics.pending_messages.labels(shard).set(self._pending)
         self._metrics.position.labels(shard).set(self._position.sequence)
 
+    async def _on_disk(self, work: Callable[[], T]) -> T:
+        """Do disk work in a thread, patiently. Raises FencedError when a successor has emptied our room."""
+        try:
+            return await self._disk.run(work)
+        except FileNotFoundError as error:
+            if self._folders.room.is_dir():
+                raise
+            raise FencedError(
+                f"{self._folders.room}: expected our room, found none: another writer has the shard"
+            ) from error
+
     async def _flush(self, segments: Iterable[Segment]) -> None:
         """Move the rows that wait in memory into the spools of their hours."""
         async with self._spool_lock:
@@ -204,7 +223,7 @@ class ShardWriter:
                     by_hour.setdefault(segment.key.hour, []).append(segment)
             for hour, group in by_hour.items():
                 buffers = [(segment.buffered_rows, bytes(segment.buffer)) for segment in group]
-                places = await self._disk.run(lambda hour=hour, buffers=buffers: self._spool(hour).write(buffers))  # type: ignore[misc]
+                places = await self._on_disk(lambda hour=hour, buffers=buffers: self._spool(hour).write(buffers))  # type: ignore[misc]
                 for segment, (rows, records), (offset, size) in zip(group, buffers, places, strict=True):
                     segment.frames.append(offset)
                     segment.spooled_bytes += size
@@ -217,7 +236,7 @@ class ShardWriter:
     def _spool(self, hour: int) -> Spool:
         spool = self._spools.get(hour)
         if spool is None:
-            spool = self._spools[hour] = Spool(self._folders.spool(self._shard), hour)
+            spool = self._spools[hour] = Spool(self._folders.room, hour)
         return spool
 
     def _rotate(self, segments: Iterable[Segment], reason: str) -> None:
@@ -244,10 +263,10 @@ class ShardWriter:
         await self._flush([segment])
         spool = self._spools[segment.key.hour]
         gaps = segment.rows if segment.key.channel == "gap" else self._gaps.pop(segment.key, 0)
-        entry = await self._disk.run(lambda: self._sealer.seal(segment, spool, gaps))
+        entry = await self._on_disk(lambda: self._sealer.seal(segment, spool, gaps))
         catalog_sequence = await self._log.append(entry)
-        await self._disk.run(lambda: publish_file(entry, self._folders))
-        self._recovered.entries.append((catalog_sequence, entry.last_sequence))
+        await self._on_disk(lambda: publish_file(entry, self._folders.room, self._folders.ready))
+        self._recovered.entries.append((catalog_sequence, segment.last))
         self._metrics.sent_records.labels(entry.exchange, entry.channel).inc(entry.rows)
         self._metrics.sent_segments.labels(reason).inc()
         self._metrics.sent_bytes.inc(entry.size_bytes)
@@ -280,13 +299,16 @@ class ShardWriter:
     def _committed(self) -> Position:
         """Everything up to here is committed: where the oldest open segment began, less one."""
         open_ones = [*self._open.values(), *(segment for segment, _ in self._sealing)]
-        return min(
-            (segment.before for segment in open_ones), key=lambda before: before.sequence, default=self._position
-        )
+        return min((segment.before for segment in open_ones), key=self._order, default=self._position)
+
+    def _order(self, position: Position) -> int:
+        """What orders messages: the sequence, unless the stream has used sequences again."""
+        return position.timestamp_ns if self._recovered.rolled_back else position.sequence
 
     async def _write_checkpoint(self) -> None:
         committed = self._committed()
-        entries = [entry for entry in self._recovered.entries if entry[1] > committed.sequence]
+        behind = self._order(committed)
+        entries = [entry for entry in self._recovered.entries if self._order(entry[1]) > behind]
         self._recovered.entries = entries
         await self._log.write_checkpoint(
             Checkpoint(

@@ -31,7 +31,6 @@ class Spool:
     """The spool of one hour. `write` from one thread at a time; `read` from any."""
 
     def __init__(self, folder: Path, hour: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / f"{hour_start(hour):%Y%m%dT%H}.spool"
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
         self._end = 0

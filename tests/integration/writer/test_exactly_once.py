@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import signal
 import time
 from pathlib import Path
 
@@ -12,7 +14,6 @@ from nats.aio.client import Client
 
 from daedalus import broker, catalog
 from daedalus.config import Nats
-from daedalus.errors import EXIT_FENCED
 from daedalus.naming import CATALOG_STREAM
 from daedalus.streams import ensure_streams
 from daedalus.wire import NS_PER_HOUR
@@ -22,7 +23,7 @@ from support.processes import Process
 
 CONFIG = """
 ingestion: {{flush_interval_seconds: 0.2, segment_max_age_seconds: {age}, raw_format: {form}}}
-nats: {{url: "{url}", shards: {shards}, duplicate_window_seconds: 30}}
+nats: {{url: "{url}", shards: {shards}, duplicate_window_seconds: 30, lease_seconds: 2}}
 storage: {{root: "{root}"}}
 """
 
@@ -48,7 +49,7 @@ async def test_stop_commits_everything(nats_server: NatsServer, tmp_path: Path, 
     """A clean stop leaves every record in ready/, an entry for every file, and nothing in active/."""
     config = configure(tmp_path, nats_server, form=form)
     client = await broker.connect(nats_server.url, "test")
-    await ensure_streams(client.jetstream(), Nats())
+    await ensure_streams(client.jetstream(), Nats(lease_seconds=2))
     market = Market()
     for number in range(60):
         await market.publish(client.jetstream(), market.batch(HOUR * NS_PER_HOUR + number * 60 * 10**9 * 2))
@@ -75,7 +76,7 @@ async def test_killed_writer_and_server_lose_and_double_nothing(
     """Whatever is killed with -9, and whenever: Parquet holds what JetStream acknowledged, each record once."""
     config = configure(tmp_path, nats_server, age=0.5, shards=shards)
     client = await broker.connect(nats_server.url, "test")
-    await ensure_streams(client.jetstream(), Nats(shards=shards, duplicate_window_seconds=30))
+    await ensure_streams(client.jetstream(), Nats(shards=shards, duplicate_window_seconds=30, lease_seconds=2))
     market = Market(symbols=8, shards=shards)
     writer = Process("writer", config, tmp_path)
     writer.start()
@@ -107,11 +108,11 @@ async def test_killed_writer_and_server_lose_and_double_nothing(
     await client.close()
 
 
-async def test_second_writer_is_fenced(nats_server: NatsServer, tmp_path: Path) -> None:
-    """A writer that another one took the shard from is refused at its next commit, ends with its own exit code, and
-    what both of them read is in ready/ once."""
+async def test_replaced_writer_cannot_commit(nats_server: NatsServer, tmp_path: Path) -> None:
+    """A writer that is frozen until another one has its shard is refused when it comes to itself, goes on as a
+    stand-by, and what both of them read is in ready/ once."""
     client = await broker.connect(nats_server.url, "test")
-    await ensure_streams(client.jetstream(), Nats())
+    await ensure_streams(client.jetstream(), Nats(lease_seconds=2))
     config = configure(tmp_path, nats_server)
     old, new = Process("writer", config, tmp_path), Process("writer", config, tmp_path)
     old.start()
@@ -120,20 +121,59 @@ async def test_second_writer_is_fenced(nats_server: NatsServer, tmp_path: Path) 
     for _ in range(20):
         await market.publish(client.jetstream(), market.batch(time.time_ns()))
     await wait_until_read(old, market)
+    os.kill(old.pid, signal.SIGSTOP)
     new.start()
     new.wait_ready()
     await wait_until_read(new, market)
+    os.kill(old.pid, signal.SIGCONT)
+    await asyncio.sleep(1.0)
     assert new.stop() == 0
     check_exactly_once(tmp_path / "data", market)
-    assert old.stop() == EXIT_FENCED
+    old.wait_ready()
+    assert old.stop() == 0
     check_exactly_once(tmp_path / "data", market)
+    assert [path for path in (tmp_path / "data/raw/active").rglob("*") if path.is_file()] == []
+    await client.close()
+
+
+async def test_replicas_share_shards_and_take_over(nats_server: NatsServer, tmp_path: Path) -> None:
+    """Three replicas share four shards while it rains records; one is killed, one is stopped, one comes late: every
+    shard has an owner again within the lease, and every record is in ready/ once."""
+    client = await broker.connect(nats_server.url, "test")
+    await ensure_streams(client.jetstream(), Nats(shards=4, lease_seconds=2))
+    config = configure(tmp_path, nats_server, age=0.5, shards=4)
+    market = Market(symbols=8, shards=4)
+    replicas = [Process("writer", config, tmp_path) for _ in range(3)]
+    events = {
+        2: replicas[0].start,
+        3: replicas[1].start,
+        5: replicas[0].kill,
+        7: replicas[2].start,
+        9: replicas[1].terminate,
+    }
+    begun = time.monotonic()
+    while (seconds := time.monotonic() - begun) < 13:
+        await market.publish(client.jetstream(), market.batch(time.time_ns()))
+        for at in [at for at in events if seconds > at]:
+            events.pop(at)()
+    last = replicas[2]
+    last.wait_ready()
+    deadline = time.monotonic() + 30
+    while last.metric("daedalus_writer_pending_messages") or last.metric("daedalus_writer_open_segments"):
+        assert time.monotonic() < deadline, last.told()
+        await asyncio.sleep(0.2)
+    assert last.stop() == 0
+    assert replicas[1].wait(30) == 0
+    assert "shard was released" in replicas[1].told()
+    check_exactly_once(tmp_path / "data", market)
+    assert [path for path in (tmp_path / "data/raw/active").rglob("*") if path.is_file()] == []
     await client.close()
 
 
 async def test_message_nobody_can_read_is_kept_aside(nats_server: NatsServer, tmp_path: Path) -> None:
     """A message that is no batch is kept as a file and counted, and the rest goes on."""
     client = await broker.connect(nats_server.url, "test")
-    await ensure_streams(client.jetstream(), Nats())
+    await ensure_streams(client.jetstream(), Nats(lease_seconds=2))
     market = Market()
     await client.jetstream().publish("md.0.binance.trade", b"\xffnonsense")
     await market.publish(client.jetstream(), market.batch(time.time_ns()))
@@ -154,4 +194,4 @@ async def catalog_entries(client: Client) -> list[catalog.Entry]:
         await client.jetstream().get_msg(CATALOG_STREAM, seq=sequence)
         for sequence in range(info.state.first_seq, info.state.last_seq + 1)
     ]
-    return [catalog.decode_entry(message.data or b"") for message in messages]
+    return [catalog.decode_entry(one.data or b"") for one in messages if not (one.subject or "").endswith(".owner")]

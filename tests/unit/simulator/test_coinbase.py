@@ -34,14 +34,18 @@ async def test_sequence_numbers_count_every_message_of_a_connection_from_zero(mo
     assert {"subscriptions", "heartbeats", "market_trades", "ticker", "l2_data"} == {entry["channel"] for entry in seen}
 
 
-async def test_heartbeats_come_once_a_second_with_a_counter_even_while_paused() -> None:
-    """The counter rises by one, the market stands still."""
+async def test_heartbeats_come_at_their_interval_with_a_counter_even_while_paused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The counter rises by one, the market stands still. The interval of one second is shortened here."""
+    assert coinbase_module.HEARTBEAT_NS == 1_000_000_000
+    monkeypatch.setattr(coinbase_module, "HEARTBEAT_NS", 300_000_000)
     async with Simulator(["coinbase"], paused=True) as simulator, opened(simulator, COINBASE) as socket:
         await subscribed_coinbase(socket, "market_trades", "BTC-USD")
         await subscribed_coinbase(socket, "heartbeats")
         began = asyncio.get_running_loop().time()
         beats = await messages(socket, 2)
-        assert 1.5 < asyncio.get_running_loop().time() - began < 3.0
+        assert asyncio.get_running_loop().time() - began > 0.5
     assert [beat["events"][0]["heartbeat_counter"] for beat in beats] == [1, 2]
 
 
@@ -113,6 +117,7 @@ async def test_unsubscribing_ends_the_data_and_the_answer_lists_what_is_left() -
 async def test_a_client_that_does_not_subscribe_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
     """After five seconds, here shortened."""
     monkeypatch.setattr(coinbase_module, "SUBSCRIBE_DEADLINE_NS", 100_000_000)
+    monkeypatch.setattr(coinbase_module, "HEARTBEAT_NS", 300_000_000)
     async with (
         Simulator(["coinbase"]) as simulator,
         opened(simulator, COINBASE) as silent,

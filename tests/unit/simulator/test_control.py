@@ -44,7 +44,7 @@ async def test_pause_stops_the_market_and_resume_goes_on_without_catching_up() -
         assert report["paused"] is True
         first = report["counts"]["coinbase"]["ticker"]["BTC/USD"]["frames"]
         assert 1 + 5 + len(await rest(socket)) == first
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(0.7)
         assert (await get(simulator, "sim/counts"))["counts"] == report["counts"]
         await post(simulator, "sim/resume")
         await asyncio.sleep(0.1)

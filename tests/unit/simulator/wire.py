@@ -15,7 +15,7 @@ BINANCE_COMBINED = "stream.binance.com:9443/stream"
 KRAKEN = "ws.kraken.com/v2"
 WAIT_SECONDS = 5.0
 # What was written to a local socket has arrived by then.
-SILENCE_SECONDS = 0.2
+SILENCE_SECONDS = 0.1
 
 Socket = aiohttp.ClientWebSocketResponse
 Message = dict[str, Any]

@@ -92,7 +92,7 @@ def test_readers_agree(tmp_path: Path) -> None:
     root = tmp_path / "ccxt" / "trade"
     for token in symbols.values():
         sql = f"SELECT count(*), any_value(hour) FROM read_parquet('{root}/**/*.parquet', hive_partitioning = true) WHERE symbol = '{token}' AND hour = 14"
-        assert duckdb.sql(sql).fetchall() == [(2, 14)]
+        assert duckdb.execute(sql).fetchall() == [(2, 14)]
         assert pl.scan_parquet(root, hive_partitioning=True).filter(symbol=token, hour=14).collect().height == 2
         wanted = (ds.field("symbol") == token) & (ds.field("hour") == 14)
         assert ds.dataset(root, partitioning="hive").to_table(filter=wanted).num_rows == 2

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daedalus.config import PARTITION_COLUMNS
-from daedalus_writer.layout import Folders, Key, belongs_to, directory, file_name, free_number, partition_values
+from daedalus_writer.layout import Folders, Key, directory, file_name, free_number, partition_values
 
 KEY = Key("coinbaseadvanced", "orderbook", "BTC/USD", 491_918)
 """2026-02-12T14Z."""
@@ -36,10 +36,7 @@ def test_numbers_are_free_and_never_those_of_another_shard(taken: list[int], sha
     number = free_number([*names, "", "README", "segment_x_1.parquet"], shard, shards)
     assert number > max(taken, default=0)
     assert number - max(taken, default=0) <= shards or number == shard + 1
-    assert belongs_to(file_name(KEY, number, "ndjson.zst"), shard, shards)
-    assert not any(
-        belongs_to(file_name(KEY, number, "parquet"), other, shards) for other in range(shards) if other != shard
-    )
+    assert (number - 1) % shards == shard
 
 
 def test_one_shard_counts_from_one() -> None:
@@ -48,13 +45,8 @@ def test_one_shard_counts_from_one() -> None:
     assert free_number(["segment_20260212T14_00001.parquet"], 0, 1) == 2
 
 
-def test_unfinished_segments_are_found_by_shard(tmp_path: Path) -> None:
-    """A shard finds its own files in active/, and no one else's."""
-    folders = Folders(tmp_path)
-    folders.create()
-    place = folders.active / directory(KEY, PARTITION_COLUMNS)
-    place.mkdir(parents=True)
-    for number in (1, 2, 3, 5):
-        (place / file_name(KEY, number, "parquet")).touch()
-    assert sorted(path.name[-13:] for path in folders.unfinished(0, 4)) == ["00001.parquet", "00005.parquet"]
-    assert [path.name[-13:] for path in folders.unfinished(3, 4)] == []
+def test_rooms_of_a_shard(tmp_path: Path) -> None:
+    """A run of a writer has a room of its own for a shard, and finds those of the runs before it, of that shard only."""
+    for shard, boot in ((1, "old"), (1, "older"), (11, "old"), (1, "new")):
+        Folders(tmp_path, shard, boot).create()
+    assert sorted(room.name for room in Folders(tmp_path, 1, "new").earlier_rooms()) == ["shard-1.old", "shard-1.older"]

@@ -1,0 +1,13 @@
+"""A local stand-in for the public market-data services of Binance spot, Coinbase Advanced Trade and Kraken v2.
+
+It speaks their protocols, counts exactly what it sent, fails on request and replays recorded frames. It knows nothing of
+the recorder that it tests.
+"""
+
+from simulator.counts import Count
+from simulator.faults import Fault
+from simulator.pacing import Rates
+from simulator.recording import Recording
+from simulator.server import Simulator
+
+__all__ = ["Count", "Fault", "Rates", "Recording", "Simulator"]
