@@ -85,6 +85,7 @@ def shard(
         shard=0,
         stream=its,
         committed_sequence=committed,
+        owner="writer-1",
         read_sequence=read,
         uncommitted_at=AT - timedelta(seconds=uncommitted_seconds) if committed < its.last_sequence else None,
         unread_at=AT - timedelta(seconds=unread_seconds) if (read or 0) < its.last_sequence else None,

@@ -15,12 +15,18 @@ class Process(LocalProcess):
     """`start` again after `kill` is a restart."""
 
     def __init__(
-        self, service: str, config: Path, directory: Path, *arguments: str, environment: Mapping[str, str] | None = None
+        self,
+        service: str,
+        config: Path,
+        directory: Path,
+        *arguments: str,
+        name: str = "",
+        environment: Mapping[str, str] | None = None,
     ) -> None:
+        """`name` is the instance; two processes under one name are one replica, started again."""
         port = free_port()
-        super().__init__(
-            service, config, directory, *arguments, name=f"{service}-{port}", port=port, environment=environment
-        )
+        name = name or f"{service}-{port}"
+        super().__init__(service, config, directory, *arguments, name=name, port=port, environment=environment)
         self._directory = directory
 
     def start(self) -> None:

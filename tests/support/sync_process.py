@@ -28,6 +28,6 @@ class SyncProcess(Process):
         keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": secret_key}
         super().__init__("sync", config, directory, "--log-level", "debug", environment=keys)
 
-    def ready(self) -> str:
+    def readyz(self) -> str:
         """What /readyz says."""
         return self.get("/readyz")

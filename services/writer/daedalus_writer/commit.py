@@ -22,6 +22,7 @@ from daedalus_writer.layout import SOURCE, Folders, directory, file_name, free_n
 from daedalus_writer.segment import Segment
 from daedalus_writer.segment_file import FORMATS, finish, make_directories, sync_directory
 from daedalus_writer.spool import Spool
+from daedalus_writer.steps import passed
 
 _REMEMBERED_DIRECTORIES = 10_000
 
@@ -54,6 +55,7 @@ class Sealer:
         facts = self._facts(segment, gaps)
         active = self._folders.room / path
         try:
+            passed("sealing")
             file = form(active, segment.key.channel, self._config.ingestion)
             for rows, records in spool.read(segment.frames):
                 file.write(record_batch(segment.key, decode_records(segment.key.channel, array(rows, records))))
@@ -108,4 +110,5 @@ def publish_file(entry: Entry, room: Path, ready_folder: Path) -> None:
     except FileNotFoundError:
         if not ready.exists():
             raise
+    passed("renamed")
     sync_directory(ready.parent)

@@ -32,6 +32,7 @@ from daedalus_writer.recovery import recover, start_of_reading
 from daedalus_writer.rotation import Limits, due, surplus
 from daedalus_writer.segment import START, Position, Segment
 from daedalus_writer.spool import Spool
+from daedalus_writer.steps import passed
 from daedalus_writer.trimming import trim
 
 T = TypeVar("T")
@@ -80,11 +81,13 @@ class ShardWriter:
         Raises FencedError when another writer owns the shard.
         """
         self._log = await CommitLog.open(self._js, self._shard, self._writer)
+        passed("taken")
         self._folders.create()
         self._recovered = await recover(self._js, self._log, self._folders, self._shard)
         self._position = self._recovered.position
         for path in self._recovered.paths:
             self._sealer.note_used(path)
+        passed("recovered")
         started.set()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._commit_loop())
@@ -232,6 +235,7 @@ class ShardWriter:
                     segment.buffered_since_ns = self._now_ns
                     self._buffered -= len(records)
                     self._metrics.spooled_bytes.inc(size)
+                passed("spooled")
 
     def _spool(self, hour: int) -> Spool:
         spool = self._spools.get(hour)
@@ -264,8 +268,11 @@ class ShardWriter:
         spool = self._spools[segment.key.hour]
         gaps = segment.rows if segment.key.channel == "gap" else self._gaps.pop(segment.key, 0)
         entry = await self._on_disk(lambda: self._sealer.seal(segment, spool, gaps))
+        passed("sealed")
         catalog_sequence = await self._log.append(entry)
+        passed("entry")
         await self._on_disk(lambda: publish_file(entry, self._folders.room, self._folders.ready))
+        passed("published")
         self._recovered.entries.append((catalog_sequence, segment.last))
         self._metrics.sent_records.labels(entry.exchange, entry.channel).inc(entry.rows)
         self._metrics.sent_segments.labels(reason).inc()
@@ -318,4 +325,5 @@ class ShardWriter:
                 catalog_sequence=entries[0][0] if entries else self._log.last_sequence + 1,
             )
         )
+        passed("checkpoint")
         self._metrics.checkpoint.labels(str(self._shard)).set(committed.sequence)

@@ -12,6 +12,7 @@ from nats.aio.client import Client
 
 from daedalus.naming import shard_stream
 from daedalus_writer.recovery import iso
+from daedalus_writer.steps import passed
 
 FULL_PERCENT = 70
 """Above this use of the stream's limit, room for new data counts more than history."""
@@ -36,6 +37,7 @@ async def trim(client: Client, shard: int, committed: int, retain_hours: float) 
             )
         if info.state.first_seq < first_to_keep:
             await js.purge_stream(stream, seq=first_to_keep)
+            passed("trimmed")
             _log.debug("stream was trimmed", stream=stream, first_sequence=first_to_keep)
     except (nats.errors.Error, nats.js.errors.Error) as error:
         _log.debug("stream was not trimmed", stream=stream, error_type=type(error).__name__)

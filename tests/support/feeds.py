@@ -1,0 +1,106 @@
+"""A ccxt feed on the simulator, without JetStream: what it records is kept in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry
+
+from daedalus import wire
+from daedalus.config import Channels, Exchange, ExchangeOptions, Ingestion
+from daedalus.records import Gap, Record
+from daedalus_collector.ccxt_feed import CcxtFeed
+from daedalus_collector.feed import Pair
+from daedalus_collector.metrics import Metrics
+from daedalus_collector.outbox import Outbox, OutboxLimits
+from daedalus_collector.recorder import Recorder
+from simulator import Simulator
+from support.eventually import eventually
+
+
+class Recorded:
+    """A recorder with its outbox, and what has come out of it so far."""
+
+    def __init__(self, pairs: Iterable[Pair], metrics: Metrics) -> None:
+        limits = OutboxLimits(
+            batch_records=1_000, batch_bytes=64_000, linger_ns=10**9, records=1_000_000, bytes=500_000_000
+        )
+        self._outbox = Outbox(metrics.exchange, "test", "boot", limits)
+        self.recorder = Recorder(pairs, self._outbox, metrics)
+        self._records: dict[Pair, list[Record]] = {}
+
+    def records(self, channel: str, symbol: str) -> list[Record]:
+        self._outbox.close_all()
+        while self._outbox.closed:
+            batch = self._outbox.closed.popleft()
+            for part in wire.decode(batch.message).parts:
+                kept = self._records.setdefault(Pair(batch.channel, part.symbol), [])
+                kept += wire.decode_records(batch.channel, part.records)
+        return self._records.get(Pair(channel, symbol), [])
+
+    def gaps(self, symbol: str) -> list[Gap]:
+        return [record for record in self.records("gap", symbol) if isinstance(record, Gap)]
+
+
+class RunningFeed(NamedTuple):
+    feed: CcxtFeed
+    recorded: Recorded
+    metrics: Metrics
+
+
+SYMBOLS = {"binance": ("BTC/USDT", "ETH/USDT"), "coinbase": ("BTC/USD", "ETH/USD"), "kraken": ("BTC/USD", "ETH/USD")}
+
+
+def settings(
+    simulator: Simulator,
+    symbols: Iterable[str],
+    *,
+    channels: Iterable[str] = ("ticker", "trade", "orderbook"),
+    **more: object,
+) -> Exchange:
+    asked = list(symbols)
+    return Exchange(
+        channels=Channels(
+            watch_ticker=asked if "ticker" in channels else [],
+            watch_trades=asked if "trade" in channels else [],
+            watch_order_book=asked if "orderbook" in channels else [],
+        ),
+        endpoint=simulator.url,
+        options=ExchangeOptions(subscription_stagger_ms=20),
+        max_orderbook_depth=10,
+        **more,  # type: ignore[arg-type]  # keys of Exchange
+    )
+
+
+@contextlib.asynccontextmanager
+async def running(name: str, exchange: Exchange, ingestion: Ingestion | None = None) -> AsyncIterator[RunningFeed]:
+    """Run a feed for as long as the block lasts; an error of the feed fails the block."""
+    metrics = Metrics(CollectorRegistry(), name)
+    pairs = [Pair(channel, symbol) for channel, symbols in exchange.channels.symbols().items() for symbol in symbols]
+    recorded = Recorded(pairs, metrics)
+    feed = CcxtFeed(name, exchange, ingestion or Ingestion(reconnect_delay=0.2), {}, recorded.recorder, metrics)
+    feed.exchange.enableRateLimit = False  # Kraken's one request a second
+    task = asyncio.create_task(feed.run())
+    try:
+        yield RunningFeed(feed, recorded, metrics)
+        if task.done():
+            task.result()
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+        await feed.close()
+
+
+async def subscribed(
+    simulator: Simulator, exchange: str, channels: Iterable[str] = ("ticker", "trade", "orderbook")
+) -> None:
+    """Wait until every symbol of every channel is subscribed."""
+
+    def done() -> bool:
+        asked = simulator.counts().subscriptions[exchange]
+        return all(set(asked.get(channel, ())) >= set(SYMBOLS[exchange]) for channel in channels)
+
+    await eventually(done, f"{exchange} is subscribed")
