@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Literal
 
 import msgspec
@@ -97,10 +98,5 @@ CHANNELS: dict[str, type[Record]] = {"trade": Trade, "ticker": Ticker, "orderboo
 
 def levels(side: Iterable[Sequence[float]], depth: int) -> tuple[bytes, bytes]:
     """The first `depth` (price, amount, …) levels as two columns of little-endian float64."""
-    prices, amounts = array("d"), array("d")
-    for count, level in enumerate(side):
-        if count == depth:
-            break
-        prices.append(level[0])
-        amounts.append(level[1])
-    return prices.tobytes(), amounts.tobytes()
+    best = list(islice(side, depth))
+    return array("d", [level[0] for level in best]).tobytes(), array("d", [level[1] for level in best]).tobytes()

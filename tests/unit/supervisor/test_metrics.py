@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from daedalus_supervisor.discovery import Answer
 from daedalus_supervisor.metrics import Metrics, Reported
 from support import golden
 from support.observations import LIMITS, collector, healthy, reported, seen, writer
+from support.promtool import NEEDS_PROMTOOL
 
 GOLDEN = Path(__file__).parent / "golden" / "metrics.txt"
-NEEDS_PROMTOOL = pytest.mark.skipif(
-    shutil.which("promtool") is None, reason="promtool is missing: on Debian, `apt install prometheus`"
-)
 
 
 def exposition() -> str:
@@ -38,5 +34,7 @@ def test_exposition() -> None:
 @NEEDS_PROMTOOL
 def test_promtool_finds_nothing() -> None:
     """Names, units and help are as Prometheus wants them."""
-    lint = subprocess.run(["promtool", "check", "metrics"], check=False, input=exposition(), capture_output=True, text=True)
+    lint = subprocess.run(
+        ["promtool", "check", "metrics"], check=False, input=exposition(), capture_output=True, text=True
+    )
     assert (lint.returncode, lint.stdout, lint.stderr) == (0, "", "")

@@ -165,11 +165,16 @@ def test_rates_are_of_the_last_minute() -> None:
     assert report.per_second.received_records == 100.0
 
 
+def test_takeovers_are_no_segments() -> None:
+    """A writer that takes a shard says so in the catalog: that is no segment."""
+    assert reported(healthy(takeovers=12)).totals.committed_segments == 5_000
+
+
 def test_missing_writer_does_not_read() -> None:
     """What a writer had read counts only while it answers."""
     roster = Roster()
     roster.note([writer(sequence=7)], 0.0)
-    assert read_positions(roster.seen(0.0)) == {0: 7}
+    assert read_positions(roster.seen(0.0)) == {("writer-1", 0): 7}
     for now in (5.0, 10.0):
         roster.note([], now)
     assert read_positions(roster.seen(10.0)) == {}

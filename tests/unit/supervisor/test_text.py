@@ -44,3 +44,10 @@ def test_names_cannot_steer_the_terminal() -> None:
     block = text.block(reported(healthy(seen=seen(writer(instance=evil)))))
     assert "\x1b" not in block
     assert not any(line.startswith("Health: 9/9") for line in block.splitlines())
+
+
+def test_lag_is_the_owners() -> None:
+    """Of two writers the lag of a shard is told at the one that has it."""
+    block = text.block(reported(healthy(seen=seen(writer(), writer(instance="writer-2")))))
+    assert "Writer writer-1: written=1,200,000, lag=12 (0.1s)" in block
+    assert "Writer writer-2: written=1,200,000, lag=0 (0.0s)" in block
