@@ -20,6 +20,7 @@ from daedalus.naming import shard_stream
 from daedalus_writer.commit import publish_file
 from daedalus_writer.commit_log import CommitLog, persistently
 from daedalus_writer.layout import Folders, Key
+from daedalus_writer.orphans import may_have_lost_power, orphans
 from daedalus_writer.segment import START, Position
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -44,6 +45,13 @@ class Recovered:
         self.rolled_back = False
         """The stream lost messages that are committed, and may use their sequences again."""
 
+    def note(self, catalog_sequence: int, entry: Entry) -> None:
+        """A committed segment."""
+        last = Position(entry.last_sequence, entry.last_timestamp_ns)
+        self.committed[Key(entry.exchange, entry.channel, entry.symbol, entry.hour)] = last
+        self.entries.append((catalog_sequence, last))
+        self.paths.append(Path(entry.path))
+
     def has(self, key: Key, at: Position) -> bool:
         """Whether the records of a key in the message at this position are committed.
 
@@ -64,12 +72,14 @@ async def recover(js: JetStreamContext, log: CommitLog, folders: Folders, shard:
     recovered = Recovered(epoch, _position(checkpoint, epoch, shard))
     entries: dict[str, Entry] = {}
     async for sequence, entry in log.entries(checkpoint.catalog_sequence if checkpoint else 1):
-        key = Key(entry.exchange, entry.channel, entry.symbol, entry.hour)
-        last = Position(entry.last_sequence, entry.last_timestamp_ns)
-        recovered.committed[key] = last
-        recovered.entries.append((sequence, last))
-        recovered.paths.append(Path(entry.path))
+        recovered.note(sequence, entry)
         entries[entry.path] = entry
+    if may_have_lost_power(recovered.position.timestamp_ns):
+        created_ns = int(info.created.timestamp() * 1e9) if info.created else 0
+        since_ns = recovered.position.timestamp_ns or created_ns
+        for entry in await asyncio.to_thread(orphans, folders.ready, shard, since_ns, entries):
+            recovered.note(await log.append(entry), entry)
+            _log.warning("file in ready/ had lost its entry", path=entry.path)
     newest = max((last for _, last in recovered.entries), key=lambda last: last.sequence, default=recovered.position)
     recovered.rolled_back = (checkpoint is not None and checkpoint.epoch != epoch) or not await _is_there(
         js, shard, newest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -55,11 +56,11 @@ class Bench:
         assert last.time is not None
         return int(last.time.timestamp() * 1e6) * 1000
 
-    def seal(self, first: int, last: int, timestamp_ns: int = 10**18) -> Entry:
+    def seal(self, first: int, last: int, timestamp_ns: int = 10**18, key: Key = KEY) -> Entry:
         """Step 1 for a segment of two trades that came in the messages `first` and `last`."""
-        segment = Segment(KEY, "XBTUSD", START, 0)
+        segment = Segment(key, "XBTUSD", START, 0)
         for sequence in (first, last):
-            record = Trade(HOUR * NS_PER_HOUR, None, str(sequence), 1.0, 2.0, "buy")
+            record = Trade(key.hour * NS_PER_HOUR, None, str(sequence), 1.0, 2.0, "buy")
             buffer = bytearray()
             append_record(buffer, record)
             segment.append(part("BTC/USD", "XBTUSD", 1, buffer), [record], Position(sequence, timestamp_ns), 0)
@@ -134,6 +135,23 @@ async def test_name_of_a_deleted_segment_is_not_used_again(bench: Bench) -> None
     for path in (await bench.recover()).paths:
         bench.sealer.note_used(path)
     assert bench.seal(5, 6).path.endswith("_00002.parquet")
+
+
+async def test_file_whose_entry_was_lost(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power cut that rolled the catalog back, a file in ready/ gets its entry again from its own footer, once,
+    and its rows are not read again; another shard's files are left alone."""
+    monkeypatch.setattr("daedalus_writer.orphans.psutil.boot_time", lambda: time.time() + 1)
+    now_ns = await bench.publish(5)
+    key = Key("kraken", "trade", "BTC/USD", now_ns // NS_PER_HOUR)
+    entry = bench.seal(1, 5, now_ns, key)
+    publish_file(entry, bench.folders.room, bench.folders.ready)
+    bench.sealer = Sealer(bench.config, bench.folders, 3, "other")
+    publish_file(bench.seal(1, 5, now_ns, key), bench.folders.room, bench.folders.ready)
+    recovered = await bench.recover()
+    assert recovered.paths == [Path(entry.path)]
+    assert recovered.has(key, Position(5, now_ns))
+    assert [kept async for _, kept in (await bench.open()).entries(1)] == [entry]
+    assert (await bench.recover()).paths == [Path(entry.path)]
 
 
 async def test_taking_a_shard_fences_the_writer_before(bench: Bench) -> None:
