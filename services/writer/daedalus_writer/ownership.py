@@ -61,8 +61,10 @@ class Ownership:
         for shard in range(self._config.shards):
             self._free[shard] = await Lease.of(self._js, f"shards.{shard}", self._instance, ttl)
         try:
-            while not self._stopping or self._owned:
+            while True:
                 await self._round(member, settled)
+                if self._stopping and not self._owned:
+                    break
                 self._wake.clear()
                 await self._wait(ttl / RENEWALS_PER_TTL, settled)
         finally:

@@ -61,6 +61,7 @@ class Reader:
         self._arrived = asyncio.Event()
         self._owed = 0
         self._expected = 1
+        self._reconnects = nats.stats["reconnects"]
         self._last_sign = time.monotonic()
         self._failure: str | None = None
         self._subscription: Subscription | None = None
@@ -94,6 +95,8 @@ class Reader:
 
         Raises InterruptedReadError.
         """
+        if not self._nats.is_connected or self._nats.stats["reconnects"] != self._reconnects:
+            self._fail("the connection to NATS was lost, and with it what was asked for")
         await self._pull()
         if not self._queue and self._failure is None:
             self._arrived.clear()
@@ -119,9 +122,6 @@ class Reader:
     async def _pull(self) -> None:
         """Ask for the next messages while the first half of the last ones is still on its way."""
         if self._owed > self._batch // 2 or self._failure is not None:
-            return
-        if not self._nats.is_connected:
-            self._fail("NATS is not connected")
             return
         request = {
             "batch": self._batch,

@@ -126,6 +126,7 @@ class ShardWriter:
                     await self._tick()
             except InterruptedReadError as error:
                 self._metrics.errors.labels("nats").inc()
+                self._pending = max(self._pending, 1)  # nobody knows, until a new reader has asked
                 _log.warning("reading was interrupted", shard=self._shard, error=str(error))
                 await self._tick()
                 await asyncio.sleep(_TICK_SECONDS)

@@ -49,7 +49,7 @@ def test_demo_ends_with_nothing_lost(tmp_path: Path) -> None:
 
 def test_everything_killed_under_load(tmp_path: Path) -> None:
     """The writer, then a collector, then nats are killed with -9 in the middle of the demo's load: after their restart
-    Parquet holds what JetStream holds, each record once, and the collector's absence is written down."""
+    Parquet holds what JetStream holds, each record once, and the collector's absence is written down. The README's examples run on what was recorded."""
     simulator = Simulator(tmp_path)
     pipeline = Pipeline(configuration(tmp_path, simulator.url), {"DAEDALUS__INGESTION__SEGMENT_MAX_AGE_SECONDS": "2"})
     try:
@@ -82,6 +82,26 @@ def test_everything_killed_under_load(tmp_path: Path) -> None:
     assert down == {
         (f"{base}-USD", channel) for base in ("BTC", "ETH", "SOL") for channel in ("trade", "ticker", "orderbook")
     }
+    for code, word in zip(readme_examples(), ("BTC-USD", "BTC-USD", "collector_down"), strict=True):
+        ran = subprocess.run(
+            [sys.executable, "-c", code], cwd=working_directory(tmp_path), capture_output=True, text=True, check=False
+        )
+        assert ran.returncode == 0, ran.stderr
+        assert word in ran.stdout
+
+
+def readme_examples() -> list[str]:
+    """The Python that the README shows: DuckDB, Polars, pyarrow."""
+    return re.findall(r"^```python\n(.*?)^```", (REPOSITORY / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+
+
+def working_directory(root: Path) -> Path:
+    """A directory in which `data` is the root, as the README has it."""
+    directory = root / "working"
+    directory.mkdir(exist_ok=True)
+    if not (directory / "data").exists():
+        (directory / "data").symlink_to(root)
+    return directory
 
 
 def under_load(pipeline: Pipeline, kill: Callable[[], None]) -> None:
