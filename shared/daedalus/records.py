@@ -8,9 +8,9 @@ What an exchange does not say is None; nothing is derived.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Sequence
 from itertools import islice
+from struct import pack
 from typing import Literal
 
 import msgspec
@@ -99,4 +99,8 @@ CHANNELS: dict[str, type[Record]] = {"trade": Trade, "ticker": Ticker, "orderboo
 def levels(side: Iterable[Sequence[float]], depth: int) -> tuple[bytes, bytes]:
     """The first `depth` (price, amount, …) levels as two columns of little-endian float64."""
     best = list(islice(side, depth))
-    return array("d", [level[0] for level in best]).tobytes(), array("d", [level[1] for level in best]).tobytes()
+    if not best:
+        return b"", b""
+    prices, amounts, *_ = zip(*best, strict=False)  # twice as fast as a loop over the levels
+    form = f"<{len(best)}d"
+    return pack(form, *prices), pack(form, *amounts)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 from daedalus_collector.feed import Pair
 from daedalus_collector.gaps import FIRST_PIECE_NS, LONGEST_PIECE_NS, GapBook
 
@@ -71,7 +73,7 @@ def test_a_long_gap_is_written_in_pieces_that_leave_no_hole() -> None:
     assert end is not None
     pieces.append(end)
     assert pieces[0].from_ns == 0
-    assert all(earlier.to_ns == later.from_ns for earlier, later in zip(pieces, pieces[1:], strict=False))
+    assert all(earlier.to_ns == later.from_ns for earlier, later in pairwise(pieces))
     lengths = [piece.to_ns - piece.from_ns for piece in pieces[:-1]]
     assert lengths == sorted(lengths)
     assert len(lengths) == 6

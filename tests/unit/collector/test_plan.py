@@ -19,8 +19,8 @@ class FakeExchange:
         return lambda symbols, **arguments: self.calls.append((name, symbols, arguments))
 
 
-SPOT = {"type": "spot", "linear": None, "inverse": None}
-SWAP = {"type": "swap", "linear": True, "inverse": False}
+SPOT: dict[str, Any] = {"type": "spot", "linear": None, "inverse": None}
+SWAP: dict[str, Any] = {"type": "swap", "linear": True, "inverse": False}
 SYMBOLS = [f"C{number}/USD" for number in range(5)]
 MARKETS = dict.fromkeys(SYMBOLS, SPOT)
 
@@ -63,7 +63,7 @@ def test_a_channel_that_the_exchange_lacks_is_refused() -> None:
 
 def test_kinds_of_markets_are_not_mixed() -> None:
     """ccxt refuses spot and swap in one call."""
-    markets = {"A/USD": SPOT, "A/USD:USD": SWAP, "B/USD": SPOT}
+    markets: dict[str, dict[str, Any]] = {"A/USD": SPOT, "A/USD:USD": SWAP, "B/USD": SPOT}
     exchange = FakeExchange({"watchTickers": True}, markets)
     made = plan(exchange, "okx", {"ticker": list(markets)}, ExchangeOptions(), 20)
     assert [call.symbols for call in made.calls] == [("A/USD", "B/USD"), ("A/USD:USD",)]
@@ -81,7 +81,7 @@ def test_quirks_reach_the_calls() -> None:
     ]
 
     class Coinbase(FakeExchange):
-        def subscribe_multiple(self, name: str, private: bool, symbols: list[str]) -> None:
+        def subscribe_multiple(self, name: str, private: object, symbols: list[str]) -> None:
             self.calls.append((name, symbols, {"private": private}))
 
     coinbase = Coinbase(has, MARKETS)

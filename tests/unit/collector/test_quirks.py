@@ -25,15 +25,8 @@ def test_a_book_is_asked_for_at_the_smallest_depth_that_suffices(exchange: str, 
 
 def test_quirks_are_of_exchanges_that_exist() -> None:
     """A table's key that is misspelled would never be used."""
-    by_exchange = [
-        quirks.CONFIG,
-        quirks.BOOK_LIMITS,
-        quirks.KEPT_LEVELS,
-        quirks.BULK_SIZE,
-        quirks.DERIVED,
-        quirks.TICKER_TIME,
-    ]
-    ids = {exchange for table in by_exchange for exchange in table}
+    ids = {*quirks.CONFIG, *quirks.BOOK_LIMITS, *quirks.KEPT_LEVELS, *quirks.BULK_SIZE, *quirks.DERIVED}
+    ids |= set(quirks.TICKER_TIME)
     ids |= {exchange for table in (quirks.PARAMS, quirks.BULK_CALLS) for exchange, _ in table}
     assert ids <= EXCHANGE_IDS
 

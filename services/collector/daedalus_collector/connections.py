@@ -1,0 +1,180 @@
+"""The connections of one exchange: what happens to them becomes a gap, and the silent ones are closed.
+
+The tap tells, this decides: a connection that is lost, silent or not to be trusted is given up, everything that was
+subscribed on it has a gap from its last data on, and its subscriptions dial anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import structlog
+from ccxt.base.errors import ChecksumError, InvalidNonce, NetworkError
+
+from daedalus_collector.feed import Pair, Sink
+from daedalus_collector.metrics import Metrics
+from daedalus_collector.record_mapper import RecordMapper
+from daedalus_collector.tap import TapClient
+
+CLOSE_SECONDS = 5.0
+WATCH_SECONDS = 1.0
+RESYNC_SECONDS = 60.0
+"""After a frame that could not be read, order books without a sequence are not to be trusted: the connection is opened
+anew, but not more often than this, should it be ccxt that cannot read a new kind of frame."""
+MOST_PATIENCE = 16
+"""A connection that never had data is given twice the time after each new dial, up to so often `silence_seconds`."""
+DETAIL_CHARACTERS = 200
+
+_log = structlog.get_logger()
+
+
+class Connections:
+    """The tap's `Listener`. `on_gone(client, why)` and `on_trouble()` tell the subscriptions."""
+
+    def __init__(
+        self,
+        mapper: RecordMapper,
+        sink: Sink,
+        metrics: Metrics,
+        silence_seconds: float,
+        on_gone: Callable[[TapClient, str], None],
+        on_trouble: Callable[[], None],
+    ) -> None:
+        self.exchange: Any = None
+        """The tapped exchange; set before its first call."""
+        self._mapper = mapper
+        self._sink = sink
+        self._metrics = metrics
+        self._silence_seconds = silence_seconds
+        self._on_gone = on_gone
+        self._on_trouble = on_trouble
+        self._patience: dict[str, int] = {}
+        self._resynced: dict[str, float] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._past_frames = 0
+
+    def open(self) -> int:
+        return sum(1 for client in self._clients() if client.connected_ns)
+
+    def frames(self) -> int:
+        """Data frames since the start."""
+        return self._past_frames + sum(client.frames for client in self._clients())
+
+    async def watch(self) -> None:
+        """Close connections that deliver nothing, for ever. A heartbeat is not data."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            for client in self._clients():
+                if client.connected_ns and client.pairs:
+                    self._judge(client, time.time_ns())
+
+    async def close(self) -> None:
+        """Close everything, in at most about 5 s; nothing is delivered afterwards."""
+        for client in self._clients():
+            client.abandoned = True
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self.exchange.close()
+        except Exception as error:  # noqa: BLE001  # the connections end here, whatever their state
+            _log.debug("exchange was not closed in order", exchange=self._metrics.exchange, error=str(error))
+
+    # -- the tap's Listener
+
+    def on_result(self, channel: str, result: Mapping[str, Any], received_ns: int) -> bool:
+        return self._mapper.take(channel, result, received_ns)
+
+    def on_connected(self, client: TapClient) -> None:
+        _log.info("connection was opened", exchange=self._metrics.exchange, url=client.url)
+
+    def on_lost(self, client: TapClient, error: object) -> None:
+        self._drop(client, "connection_lost", str(error))
+
+    def on_bad_frame(self, client: TapClient, error: Exception) -> None:
+        detail = _detail(error)
+        self._metrics.errors["bad_frame"] += 1
+        _log.warning("frame was not readable", exchange=self._metrics.exchange, error=detail, url=client.url)
+        now = time.monotonic()
+        books = any(pair.channel == "orderbook" for pair in client.pairs)
+        if books and now - self._resynced.get(client.url, now - RESYNC_SECONDS) >= RESYNC_SECONDS:
+            self._resynced[client.url] = now
+            self._drop(client, "bad_frame", detail)
+        else:
+            self._sink.interrupted(client.pairs, _last_ns(client), "bad_frame", detail)
+
+    def on_error(self, client: TapClient, error: BaseException, message_hash: str | None) -> None:
+        self._metrics.errors[type(error).__name__] += 1
+        _log.warning(
+            "exchange reported an error",
+            exchange=self._metrics.exchange,
+            error_type=type(error).__name__,
+            error=_detail(error),
+        )
+        if isinstance(error, (InvalidNonce, ChecksumError)):
+            pairs = _books_of(client.pairs, message_hash)
+            self._sink.interrupted(pairs, _last_ns(client), "sequence_gap", _detail(error))
+        self._on_trouble()
+
+    # -- deciding
+
+    def _clients(self) -> list[TapClient]:
+        return list((self.exchange.clients or {}).values())
+
+    def _judge(self, client: TapClient, now_ns: int) -> None:
+        if client.first_data_ns:
+            self._patience.pop(client.url, None)
+        patience = self._patience.get(client.url, 1)
+        silent_seconds = (now_ns - _last_ns(client)) / 1e9
+        if silent_seconds <= self._silence_seconds * patience:
+            return
+        if not client.first_data_ns:
+            self._patience[client.url] = min(MOST_PATIENCE, patience * 2)
+        self._drop(client, "connection_silent", f"no data for {silent_seconds:.0f} s")
+
+    def _drop(self, client: TapClient, cause: str, detail: str) -> None:
+        if client.abandoned:
+            return
+        client.abandoned = True
+        self._past_frames += client.frames
+        if self.exchange.clients.get(client.url) is client:
+            del self.exchange.clients[client.url]
+        if client.connected_ns:
+            self._metrics.reconnects += 1
+            self._sink.interrupted(client.pairs, _last_ns(client), cause, detail)
+            _log.warning(
+                "connection was given up", exchange=self._metrics.exchange, cause=cause, detail=detail, url=client.url
+            )
+        self._on_gone(client, detail)
+        client.reject(NetworkError(detail))
+        task = asyncio.ensure_future(_close(client))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+
+def _last_ns(client: TapClient) -> int:
+    """The last moment that the connection is known to have been good."""
+    return client.last_data_ns or client.connected_ns
+
+
+def _detail(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:DETAIL_CHARACTERS]
+
+
+def _books_of(pairs: Iterable[Pair], message_hash: str | None) -> list[Pair]:
+    """The order book that a message hash of ccxt is about, or all of them where that cannot be seen."""
+    books = [pair for pair in pairs if pair.channel == "orderbook"]
+    named = [pair for pair in books if message_hash is not None and message_hash.endswith(pair.symbol)]
+    return named or books
+
+
+async def _close(client: TapClient) -> None:
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await client.close()
+    except Exception as error:  # noqa: BLE001  # the connection ends here, whatever its state
+        _log.debug("connection was not closed in order", url=client.url, error=str(error))
+        response = getattr(client.connection, "_response", None)
+        if response is not None:
+            response.close()  # aborts the transport: aiohttp waits for ever for a peer that goes on sending

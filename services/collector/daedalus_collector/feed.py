@@ -1,0 +1,50 @@
+"""What a feed is: it keeps subscriptions to one exchange alive, and hands on records and interruptions as they come.
+
+ccxt_feed is one; a native feed for a hot exchange has the same face.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+from daedalus.records import Record
+
+
+class Pair(NamedTuple):
+    """What is recorded is asked for by channel and unified symbol."""
+
+    channel: str
+    symbol: str
+
+
+class Sink(Protocol):
+    """Where a feed hands its findings. Neither method blocks or raises."""
+
+    def record(self, pair: Pair, record: Record) -> None: ...
+
+    def interrupted(self, pairs: Iterable[Pair], from_ns: int, cause: str, detail: str) -> None:
+        """From `from_ns`, the last moment known to be complete, until the next record of each pair, records may be missing.
+
+        `cause` is one of `daedalus.records.CAUSES`.
+        """
+
+
+class Feed(Protocol):
+    market_ids: dict[str, str]
+    """Unified symbol → the exchange's own name, once the markets are known."""
+
+    async def run(self) -> None:
+        """Connect, subscribe, and keep at it until cancelled. Only an error that nobody expected ends it."""
+
+    async def close(self) -> None:
+        """Close every connection, in at most about 5 s. Nothing is handed on afterwards."""
+
+    def problems(self) -> dict[str, str]:
+        """What is not as it was asked for → why; empty when every subscription is active."""
+
+    def subscriptions(self) -> Counter[str]:
+        """State (starting, active, waiting, refused, given_up) → number of pairs."""
+
+    def connections(self) -> int: ...

@@ -1,0 +1,200 @@
+"""The collector as a process, from the simulated exchange to JetStream."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import yaml
+
+from daedalus.records import Gap, Trade
+from simulator import Rates, Simulator
+from support.eventually import eventually
+from support.feeds import SYMBOLS, subscribed
+from support.nats import NatsServer
+from support.processes import Process
+from support.recorded import recorded
+
+LIVELY = Rates(trades=40, tickers=20, books=40)
+CHANNELS = ("trade", "ticker", "orderbook")
+
+
+def configured(
+    directory: Path, nats_server: NatsServer, endpoint: str, exchange: str, configured_as: str = "", **ingestion: object
+) -> Path:
+    symbols = list(SYMBOLS[exchange])
+    document = {
+        "ingestion": {"reconnect_delay": 0.2, **ingestion},
+        "ccxt": {
+            "exchanges": {
+                configured_as or exchange: {
+                    "endpoint": endpoint,
+                    "max_orderbook_depth": 10,
+                    "channels": {"watchTicker": symbols, "watchTrades": symbols, "watchOrderBook": symbols},
+                    "options": {"subscription_stagger_ms": 10},
+                }
+            }
+        },
+        "nats": {"url": nats_server.url},
+    }
+    path = directory / "config.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+def collector(config: Path, directory: Path, exchange: str) -> Process:
+    return Process("collector", config, directory, "--exchange", exchange)
+
+
+async def flowing(process: Process, records: float = 50) -> None:
+    """Wait until it is ready and so many more records were acknowledged."""
+    await asyncio.to_thread(process.wait_ready)
+    before = process.metric("daedalus_collector_sent_records_total")
+    await eventually(
+        lambda: process.metric("daedalus_collector_sent_records_total") > before + records, "records are acknowledged"
+    )
+
+
+async def test_a_clean_stop_leaves_everything_in_jetstream(tmp_path: Path, nats_server: NatsServer) -> None:
+    """Batches that still linger are sent: what the exchange sent is there, under the configured name, and nothing else."""
+    async with Simulator(["coinbase"], symbols={"coinbase": SYMBOLS["coinbase"]}, rates=LIVELY, levels=50) as simulator:
+        config = configured(
+            tmp_path, nats_server, simulator.url, "coinbase", "coinbaseadvanced", batch_linger_milliseconds=5_000
+        )
+        process = collector(config, tmp_path, "coinbaseadvanced")
+        process.start()
+        await subscribed(simulator, "coinbase")
+        await asyncio.sleep(1)
+        await simulator.pause()
+        await asyncio.sleep(0.3)
+        assert await asyncio.to_thread(process.stop) == 0
+        found = await recorded(nats_server.url)
+        for channel in CHANNELS:
+            for symbol in SYMBOLS["coinbase"]:
+                sent = simulator.count("coinbase", channel, symbol).records
+                assert len(found["coinbaseadvanced", channel, symbol]) == sent > 10
+        assert set(found) == {("coinbaseadvanced", channel, symbol) for channel in CHANNELS for symbol in SYMBOLS["coinbase"]}  # fmt: skip
+
+
+async def test_a_restart_after_a_crash_writes_what_was_missed(tmp_path: Path, nats_server: NatsServer) -> None:
+    """From the last stored record of the channel to the first new one of each symbol; no trade is doubled."""
+    async with Simulator(["coinbase"], symbols={"coinbase": SYMBOLS["coinbase"]}, rates=LIVELY, levels=50) as simulator:
+        process = collector(configured(tmp_path, nats_server, simulator.url, "coinbase"), tmp_path, "coinbase")
+        process.start()
+        await flowing(process, 200)
+        process.kill()
+        crashed_ns = time.time_ns()
+        before = await recorded(nats_server.url)
+        assert not any(channel == "gap" for _, channel, _ in before), "a first start misses nothing"
+        await asyncio.sleep(0.5)
+        process.start()
+        await flowing(process, 200)
+        assert await asyncio.to_thread(process.stop) == 0
+        after = await recorded(nats_server.url)
+        for symbol in SYMBOLS["coinbase"]:
+            gaps = [gap for gap in after["coinbase", "gap", symbol] if isinstance(gap, Gap)]
+            assert sorted(gap.channel for gap in gaps) == sorted(CHANNELS)
+            for gap in gaps:
+                stored = [
+                    record.received_ns
+                    for (_, channel, _), records in before.items()
+                    for record in records
+                    if channel == gap.channel
+                ]
+                new = [record.received_ns for record in after["coinbase", gap.channel, symbol][len(before["coinbase", gap.channel, symbol]) :]]  # fmt: skip
+                assert gap.cause == "collector_down"
+                assert gap.from_ns == max(stored) < crashed_ns
+                assert gap.to_ns == min(new) > crashed_ns
+            ids = [trade.id for trade in after["coinbase", "trade", symbol] if isinstance(trade, Trade)]
+            assert len(ids) == len(set(ids)), "the snapshot after the restart repeats nothing"
+
+
+async def test_a_full_outbox_counts_what_it_refuses(tmp_path: Path, nats_server: NatsServer) -> None:
+    """JetStream away for longer than the outbox holds: recorded and counted as missing make together what was sent."""
+    async with Simulator(["binance"], symbols={"binance": SYMBOLS["binance"]}, rates=LIVELY, levels=50) as simulator:
+        config = configured(tmp_path, nats_server, simulator.url, "binance", queue_maxsize=150)
+        process = collector(config, tmp_path, "binance")
+        process.start()
+        await flowing(process, 100)
+        nats_server.kill()
+        await eventually(
+            lambda: process.metric("daedalus_collector_discarded_records_total") > 100, "the outbox is full"
+        )
+        ready = process.get("/readyz")
+        assert "the outbox is" in ready
+        assert "no connection to JetStream" in ready
+        nats_server.start()
+        await flowing(process, 200)
+        await simulator.pause()
+        await asyncio.sleep(0.3)
+        assert await asyncio.to_thread(process.stop) == 0
+        found = await recorded(nats_server.url)
+        missing = 0
+        for symbol in SYMBOLS["binance"]:
+            for channel in CHANNELS:
+                gaps = [
+                    gap for gap in found["binance", "gap", symbol] if isinstance(gap, Gap) and gap.channel == channel
+                ]
+                assert {gap.cause for gap in gaps} <= {"outbox_full"}
+                refused = sum(gap.records or 0 for gap in gaps)
+                sent = simulator.count("binance", channel, symbol).records
+                assert len(found["binance", channel, symbol]) + refused == sent, (channel, symbol)
+                missing += refused
+                for gap in gaps:
+                    inside = [r for r in found["binance", channel, symbol] if gap.from_ns <= r.received_ns <= gap.to_ns]
+                    assert inside == [], "the gap holds only refused records"
+        assert missing > 100
+
+
+async def test_an_exchange_that_is_not_configured_ends_with_78(tmp_path: Path, nats_server: NatsServer) -> None:
+    """One clear line that lists what is configured."""
+    config = configured(tmp_path, nats_server, "", "kraken")
+    process = collector(config, tmp_path, "krakn")
+    process.start()
+    assert await asyncio.to_thread(process.wait, 30) == 78
+    told = [line for line in process.told().splitlines() if "krakn" in line]
+    assert len(told) == 1
+    assert "expected one of the configured exchanges (kraken), was 'krakn'" in told[0]
+
+
+@pytest.mark.parametrize("by_symbol", [0, 1])
+async def test_metrics_and_subjects(tmp_path: Path, nats_server: NatsServer, by_symbol: Literal[0, 1]) -> None:
+    """Every family is there after a start; received is sent plus discarded plus what waits."""
+    async with Simulator(["coinbase"], symbols={"coinbase": SYMBOLS["coinbase"]}, rates=LIVELY, levels=50) as simulator:
+        config = configured(tmp_path, nats_server, simulator.url, "coinbase")
+        document = yaml.safe_load(config.read_text())
+        document["nats"] |= {"subject_by_symbol": bool(by_symbol), "shards": 2}
+        config.write_text(yaml.safe_dump(document))
+        process = collector(config, tmp_path, "coinbase")
+        process.start()
+        await flowing(process)
+        await simulator.pause()
+
+        def settled() -> bool:
+            received = process.metrics("daedalus_collector_received_records_total")
+            sent = process.metrics("daedalus_collector_sent_records_total")
+            return sum(received.values()) == sum(sent.values()) > 50
+
+        await eventually(settled, "everything received is sent")
+        page = process.get("/metrics")
+        for name in (
+            'daedalus_collector_received_records_total{channel="trade",exchange="coinbase"}',
+            "daedalus_collector_frames_total",
+            "daedalus_collector_reconnects_total",
+            "daedalus_collector_outbox_records",
+            "daedalus_collector_outbox_bytes",
+            "daedalus_collector_unacknowledged_batches",
+            "daedalus_collector_publish_seconds_bucket",
+            "daedalus_collector_connections",
+            'daedalus_collector_subscriptions{exchange="coinbase",state="active"} 6.0',
+            'daedalus_collector_last_data_age_seconds{channel="trade",exchange="coinbase"}',
+        ):
+            assert name in page
+        assert await asyncio.to_thread(process.stop) == 0
+        found = await recorded(nats_server.url, shards=2)
+        assert {(channel, symbol) for _, channel, symbol in found} == {
+            (channel, symbol) for channel in CHANNELS for symbol in SYMBOLS["coinbase"]
+        }

@@ -1,0 +1,66 @@
+"""The lean import, each time in a process of its own: what is in `sys.modules` stays there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from daedalus.exchanges import EXCHANGE_IDS
+from daedalus_collector import loader
+
+
+def _run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_every_exchange_loads() -> None:
+    """All ids that the configuration accepts: a class of ccxt.pro with that id, made into an instance."""
+    code = """
+from daedalus.exchanges import EXCHANGE_IDS
+from daedalus_collector.loader import load
+for exchange_id in EXCHANGE_IDS:
+    exchange = load(exchange_id)()
+    assert exchange.id == exchange_id, (exchange.id, exchange_id)
+    assert callable(exchange.watch_multiple) and exchange.has
+print(len(EXCHANGE_IDS))
+"""
+    assert int(_run(code)) == len(EXCHANGE_IDS) == 76
+
+
+def test_one_exchange_is_loaded_alone() -> None:
+    """Kraken brings its own three modules and no other exchange; the process stays under 80 MiB."""
+    code = """
+import sys
+from daedalus_collector.loader import load
+load("kraken")()
+from daedalus_collector import ccxt_feed
+import psutil
+exchanges = {name.rsplit(".", 1)[1] for name in sys.modules if name.startswith("ccxt.") and name.count(".") == 2}
+print("ccxt.binance" in sys.modules, "ccxt.async_support.binance" in sys.modules, "kraken" in exchanges)
+print(psutil.Process().memory_info().rss // 2**20)
+"""
+    found, megabytes = _run(code).splitlines()
+    assert found == "False False True"
+    assert int(megabytes) < 80
+
+
+def test_errors_are_the_same_classes() -> None:
+    """What an exchange raises can be caught by the class from ccxt.base.errors; the version is told."""
+    code = """
+import daedalus_collector, ccxt, ccxt.pro, ccxt.async_support
+from ccxt.base.errors import NetworkError
+assert ccxt.NetworkError is ccxt.pro.NetworkError is ccxt.async_support.NetworkError is NetworkError
+assert len(ccxt.pro.exchanges) == 76
+print(ccxt.__version__)
+"""
+    assert _run(code) == "4.5.90"
+
+
+def test_an_unknown_exchange_has_no_class() -> None:
+    """The configuration refuses it before; the loader does too."""
+    with pytest.raises(AttributeError, match="nosuchexchange"):
+        loader.load("nosuchexchange")
