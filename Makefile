@@ -14,10 +14,11 @@ help: ## This list
 
 env: $(VENV)/.ready ## The development environment in .venv, every package pinned by hash
 
-$(VENV)/.ready: requirements-dev.txt $(DISTRIBUTIONS:%=%/pyproject.toml)
+$(VENV)/.ready: requirements-dev.txt compose/requirements-build.txt $(DISTRIBUTIONS:%=%/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit("Daedalus needs Python >= 3.11, this is %d.%d" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	@$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed: on Debian, 'apt install python3-venv'" >&2; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r compose/requirements-build.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --no-deps -r requirements-dev.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps $(DISTRIBUTIONS:%=-e ./%)
 	@touch $@
 
@@ -33,10 +34,13 @@ check: env ## Lint, format, types
 	$(BIN)/mypy $(DISTRIBUTIONS:%=%/daedalus*) compose/local tests
 
 test: env ## Every test that needs no Docker
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 e2e: env ## The containers: needs a Docker engine
 	$(BIN)/python -m pytest -m e2e tests/e2e
+
+bench: env ## Measure against what there is to beat, 10 minutes; BENCH=--quick for one
+	@PYTHONPATH=compose $(BIN)/python -m benchmarks $(BENCH)
 
 images: ## Build the containers' images
 	docker compose build
@@ -48,5 +52,5 @@ format: env ## Let ruff put things in order
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-clean: ## Remove the environment and what runs left behind
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache data
+clean: ## Remove the environment and caches; never what was recorded
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
