@@ -49,10 +49,12 @@ async def connect(url: str, name: str, *, reconnect: bool = True) -> Client:
 async def close(client: Client, timeout_seconds: float = 5.0) -> None:
     """Flush and close, bounded: nats-py's drain hangs where an idle pull subscription is left."""
     try:
-        await asyncio.wait_for(client.flush(timeout=int(timeout_seconds) or 1), timeout_seconds)
+        async with asyncio.timeout(timeout_seconds):
+            await client.flush(timeout=int(timeout_seconds) or 1)
     except Exception as error:  # noqa: BLE001  # the connection ends here, whatever its state
         _log.debug("NATS was not flushed", error=str(error))
     try:
-        await asyncio.wait_for(client.close(), timeout_seconds)
+        async with asyncio.timeout(timeout_seconds):
+            await client.close()
     except TimeoutError:
         _log.debug("NATS was not closed in time")

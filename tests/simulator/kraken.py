@@ -113,9 +113,9 @@ class Kraken:
         snapshot = wanted.channel != "trade" if wanted.snapshot is None else wanted.snapshot
         result["snapshot"] = snapshot
         self.subscriptions.add(connection, wanted.channel, symbol)
-        self._sessions[connection].depths[symbol] = wanted.depth
         connection.send(Frame(frames.acknowledgement(request.method, result, request.req_id, now_ns)))
         if wanted.channel == "book":
+            self._sessions[connection].depths[symbol] = wanted.depth
             self._windows[symbol, wanted.depth] = Window(self.market.book(symbol), wanted.depth)
         if snapshot:
             self._send_snapshot(connection, wanted, symbol, now_ns)

@@ -148,6 +148,7 @@ class Publisher:
 
         await connection.subscribe(f"{inbox}*", cb=answered)
         self._connected = True
+        self._send_again()
         self._last_ack = time.monotonic()
         while connection.is_connected:
             self._outbox.close_due(time.time_ns())

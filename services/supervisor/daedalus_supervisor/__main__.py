@@ -44,7 +44,8 @@ async def serve(service: Service) -> None:
                 connecting.result()  # raises what went wrong with it
             left_seconds = service.config.supervisor.poll_seconds - (time.monotonic() - began)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(service.stopping.wait(), max(left_seconds, LEAST_PAUSE_SECONDS))
+                async with asyncio.timeout(max(left_seconds, LEAST_PAUSE_SECONDS)):
+                    await service.stopping.wait()
     finally:
         connecting.cancel()
         with contextlib.suppress(asyncio.CancelledError):

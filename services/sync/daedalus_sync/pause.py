@@ -18,7 +18,8 @@ class StoppingError(TransientError):
 async def pause(stopping: asyncio.Event, seconds: float) -> None:
     """Sleep. Raises StoppingError as soon as the stop is asked for."""
     try:
-        await asyncio.wait_for(stopping.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await stopping.wait()
     except TimeoutError:
         return
     raise StoppingError("the process stops")

@@ -101,7 +101,8 @@ class Reader:
         if not self._queue and self._failure is None:
             self._arrived.clear()
             try:
-                await asyncio.wait_for(self._arrived.wait(), wait_seconds)
+                async with asyncio.timeout(wait_seconds):  # wait_for of Python 3.11 can swallow a cancellation
+                    await self._arrived.wait()
             except TimeoutError:
                 self._check_silence()
         if self._failure is not None and not self._queue:

@@ -207,7 +207,9 @@ async def test_an_abandoned_connection_says_nothing_more(binance: Tapping) -> No
     """What still waits in its socket comes after its gap began."""
     binance.client.abandoned = True
     binance.frame(binance_trade(1))
+    binance.frame('{"e":"trade","s":"BTC')
     assert binance.caught.results == []
+    assert binance.caught.bad_frames == []
 
 
 async def test_an_abandoned_connection_leaves_its_successor_alone(binance: Tapping) -> None:
