@@ -6,6 +6,7 @@ read ─▶ intake (rows into open segments) ─▶ flush (memory → spool) ─
 from __future__ import annotations
 
 import asyncio
+import secrets
 import shutil
 import time
 from collections import Counter, deque
@@ -47,16 +48,18 @@ _log = structlog.get_logger()
 class ShardWriter:
     """Owns a shard from `run` until it is cancelled or stopped."""
 
-    def __init__(self, nats: Client, config: Config, shard: int, writer: str, disk: Disk, metrics: Metrics) -> None:
+    def __init__(self, nats: Client, config: Config, shard: int, instance: str, disk: Disk, metrics: Metrics) -> None:
+        """`instance` names the replica; each ShardWriter is a run of its own, with its own room."""
         self._nats = nats
         self._js = nats.jetstream()
         self._config = config
         self._shard = shard
         self._disk = disk
         self._metrics = metrics
-        self._writer = writer
-        self._folders = Folders(Path(config.storage.root), shard, writer.rpartition(".")[2])
-        self._sealer = Sealer(config, self._folders, shard, writer)
+        boot = secrets.token_hex(4)
+        self._writer = f"{instance}.{boot}"
+        self._folders = Folders(Path(config.storage.root), shard, boot)
+        self._sealer = Sealer(config, self._folders, shard, self._writer)
         self._limits = Limits.of(config.ingestion)
         self._budget = config.ingestion.memory_budget_mb * 1_000_000 // config.nats.shards
         self._flush_interval_ns = int(config.ingestion.flush_interval_seconds * 1e9)
@@ -271,10 +274,11 @@ class ShardWriter:
         entry = await self._on_disk(lambda: self._sealer.seal(segment, spool, gaps))
         passed("sealed")
         catalog_sequence = await self._log.append(entry)
+        # at once: a checkpoint that is written during the rename must not tell recovery to start behind this entry
+        self._recovered.entries.append((catalog_sequence, segment.last))
         passed("entry")
         await self._on_disk(lambda: publish_file(entry, self._folders.room, self._folders.ready))
         passed("published")
-        self._recovered.entries.append((catalog_sequence, segment.last))
         self._metrics.sent_records.labels(entry.exchange, entry.channel).inc(entry.rows)
         self._metrics.sent_segments.labels(reason).inc()
         self._metrics.sent_bytes.inc(entry.size_bytes)

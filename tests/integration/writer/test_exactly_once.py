@@ -133,6 +133,29 @@ async def test_replaced_writer_cannot_commit(nats_server: NatsServer, tmp_path: 
     await client.close()
 
 
+async def test_lease_lost_and_taken_again(nats_server: NatsServer, tmp_path: Path) -> None:
+    """A writer that is frozen for longer than its lease, over and over, and finds the shard free again, goes on with
+    it as a new run: what it had committed and not yet renamed is not left behind."""
+    client = await broker.connect(nats_server.url, "test")
+    await ensure_streams(client.jetstream(), Nats(lease_seconds=2))
+    market = Market()
+    writer = Process("writer", configure(tmp_path, nats_server, age=0.2), tmp_path)
+    writer.start()
+    writer.wait_ready()
+    for freeze in range(4):
+        until = time.monotonic() + 1.0 + 0.07 * freeze
+        while time.monotonic() < until:
+            await market.publish(client.jetstream(), market.batch(time.time_ns()))
+        os.kill(writer.pid, signal.SIGSTOP)
+        await asyncio.sleep(2.5)
+        os.kill(writer.pid, signal.SIGCONT)
+    await wait_until_drained(writer, client.jetstream(), 1)
+    assert writer.stop() == 0
+    check_exactly_once(tmp_path / "data", market)
+    assert [path for path in (tmp_path / "data/raw/active").rglob("*") if path.is_file()] == []
+    await client.close()
+
+
 async def test_replicas_share_shards_and_take_over(nats_server: NatsServer, tmp_path: Path) -> None:
     """Three replicas share four shards while it rains records; one is killed, one is stopped, one comes late: every
     shard has an owner again within the lease, and every record is in ready/ once."""
