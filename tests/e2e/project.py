@@ -54,7 +54,7 @@ class Project:
             raise AssertionError(f"{error.stderr.decode()[-2000:]}\n{self.log_tails()}") from error
 
     def down(self) -> None:
-        self._compose.stop()
+        self.compose("--profile", "*", "down", "--volumes")
 
     def compose(self, *arguments: str) -> str:
         """Run a compose command; its output."""

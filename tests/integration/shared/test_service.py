@@ -11,7 +11,7 @@ import pytest
 
 from daedalus import broker, catalog, streams
 from daedalus.config import Nats
-from daedalus.errors import EXIT_CONFIG
+from daedalus.errors import EXIT_CONFIG, PermanentError
 from daedalus.naming import CATALOG_STREAM
 from support.nats import NatsServer, free_port
 from support.processes import Process
@@ -89,5 +89,5 @@ def test_entry_of_a_later_version_is_read() -> None:
     entry = catalog.Checkpoint(epoch="e", sequence=1, timestamp_ns=2, catalog_sequence=3)
     later = {**json.loads(catalog.encode(entry)), "new": 1}
     assert catalog.decode_checkpoint(json.dumps(later).encode()) == entry
-    with pytest.raises(catalog.PermanentError, match="expected Checkpoint, found"):
+    with pytest.raises(PermanentError, match="expected Checkpoint, found"):
         catalog.decode_checkpoint(b"{}")
