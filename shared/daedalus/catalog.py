@@ -14,8 +14,8 @@ from daedalus.naming import catalog_subject
 
 T = TypeVar("T")
 
-SCHEMA_VERSION = 1
-"""Of the segments' columns; in each footer and entry."""
+SCHEMA_VERSION = 2
+"""Of the segments' columns; in each footer and entry. 2: trade.source."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):

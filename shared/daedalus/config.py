@@ -110,10 +110,15 @@ class Exchange(Section, frozen=True):
     """The same, …_PASSWORD."""
     channels: Channels = Channels()
     """watchOrderBook, watchTrades, watchTicker: a list of unified symbols each."""
+    feed: Literal["auto", "native", "ccxt"] = "auto"
+    """native: the exchange's own protocol (binance, binanceusdm, coinbase); ccxt: any exchange that ccxt can stream. auto:
+    native where all the symbols are, and `options.ccxt` is empty."""
     options: ExchangeOptions = ExchangeOptions()
     """See below."""
     max_orderbook_depth: Annotated[int, Meta(ge=1, le=5000)] = 20
     """Levels of each side in a row of an order book."""
+    redundancy: Annotated[int, Meta(ge=1, le=3)] = 1
+    """On how many collector replicas each symbol is recorded at the same time; the files hold every trade once."""
     endpoint: str = ""
     """A server that stands in for the exchange's own hosts: http://host:port, the real host becomes the first path
     element. For the simulator and for proxies."""

@@ -30,7 +30,18 @@ def rendezvous(members: Collection[str], item: str) -> str:
 
     Raises ValueError when there is no member.
     """
-    return max(members, key=lambda member: hashlib.blake2b(f"{member}\0{item}".encode(), digest_size=8).digest())
+    return max(members, key=lambda member: _weight(member, item))
+
+
+def ranked(members: Collection[str], item: str) -> list[str]:
+    """All members, in the order in which the item falls to them; the first one is `rendezvous`'s. Who goes leaves the
+    order of the others as it is.
+    """
+    return sorted(members, key=lambda member: _weight(member, item), reverse=True)
+
+
+def _weight(member: str, item: str) -> bytes:
+    return hashlib.blake2b(f"{member}\0{item}".encode(), digest_size=8).digest()
 
 
 class Lease:

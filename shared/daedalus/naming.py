@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 CATALOG_STREAM = "CATALOG"
@@ -42,6 +43,11 @@ def token_symbol(token: str) -> str:
     return _DECODE.sub(decoded, token)
 
 
+def staged_name(path: str) -> str:
+    """The name of a segment's file in its writer's room, until it is committed and gets its `path` below ready/."""
+    return f"{hashlib.sha256(path.encode()).hexdigest()[:16]}.{path.rpartition('/')[2]}"
+
+
 def shard_of(exchange: str, symbol: str, shards: int) -> int:
     """The shard that carries a symbol, all its channels together: FNV-1a (32 bit), the hash of NATS' own partitioning."""
     value = 2166136261
@@ -77,3 +83,8 @@ def shard_entries(shard: int) -> str:
 def shard_owner(shard: int) -> str:
     """Where a writer says that it has taken the shard."""
     return f"catalog.{shard}.owner"
+
+
+def carried_subject(exchange: str) -> str:
+    """Where the collectors of an exchange tell each other what they carry (plain NATS, not stored)."""
+    return f"daedalus.carried.{exchange}"

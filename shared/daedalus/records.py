@@ -1,7 +1,8 @@
 """The records: what one row of each channel is, in the order in which it travels.
 
 A record is a msgspec struct that is encoded as an array, so the field order is part of the wire format: a new field is
-appended, nullable, and the wire version rises. Times are integers since 1970-01-01 UTC: `_ns` nanoseconds, `_us`
+appended, nullable and None by default: then a reader takes the shorter records of before, and an older reader passes over
+it, so the wire version stays. Times are integers since 1970-01-01 UTC: `_ns` nanoseconds, `_us`
 microseconds. Prices are in quote currency, amounts in base currency (contracts where the market counts contracts).
 What an exchange does not say is None; nothing is derived.
 """
@@ -16,6 +17,7 @@ from typing import Literal
 import msgspec
 
 Side = Literal["buy", "sell"]
+Source = Literal["backfill"]
 
 
 class Trade(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -29,6 +31,8 @@ class Trade(msgspec.Struct, frozen=True, array_like=True, gc=False):
     price: float
     amount: float
     side: Side | None
+    source: Source | None = None
+    """backfill: fetched over REST after a gap, so `received_ns` is that moment; None: live."""
 
 
 class Ticker(msgspec.Struct, frozen=True, array_like=True, gc=False):

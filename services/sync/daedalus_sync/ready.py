@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from daedalus.naming import staged_name
 from daedalus_sync.segment import is_segment
 
 
@@ -31,7 +32,7 @@ class ReadyFolder:
 
     def is_in_active(self, path: str) -> bool:
         """Whether the writer has the segment still: its catalog entry comes before the rename."""
-        return any((room / path).exists() for room in self.active.glob("shard-*"))
+        return any((room / staged_name(path)).exists() for room in self.active.glob("shard-*"))
 
     def oldest(self, wanted: Callable[[LocalFile], bool], limit: int) -> list[LocalFile]:
         """The `limit` oldest of the segments that are wanted, oldest first, in memory for that many only."""

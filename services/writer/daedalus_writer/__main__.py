@@ -1,12 +1,13 @@
 """daedalus-writer: JetStream into Parquet segments, exactly once.
 
 MD-<shard> ─▶ ShardWriter ─▶ active/ ─▶ CATALOG ─▶ ready/
+`daedalus-writer verify` checks what lies there.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-import secrets
 import sys
 
 import pyarrow as pa
@@ -29,12 +30,11 @@ async def serve(service: Service) -> None:
     nats = await broker.connect(config.nats.url, "writer")
     await ensure_streams(nats.jetstream(), config.nats)
     await service.announce(nats)
-    writer = f"{service.instance}.{secrets.token_hex(4)}"
     ownership = Ownership(
         nats.jetstream(),
         config.nats,
         service.instance,
-        lambda shard: ShardWriter(nats, config, shard, writer, disk, metrics),
+        lambda shard: ShardWriter(nats, config, shard, service.instance, disk, metrics),
     )
     service.health.add(
         "nats", lambda: None if nats.is_connected else f"{config.nats.url} is not connected: is it running?"
@@ -65,7 +65,15 @@ def lag(shards: list[ShardWriter], limit_seconds: float) -> str | None:
 
 
 def main() -> int:
-    return run("writer", serve)
+    if sys.argv[1:2] == ["verify"]:
+        from daedalus_writer.verify import command  # noqa: PLC0415  # 9 MB that a writer does not need
+
+        return command.main(sys.argv[2:])
+    return run("writer", serve, _add_arguments)
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "`daedalus-writer verify PATH…` checks what was written; see `daedalus-writer verify -h`."
 
 
 if __name__ == "__main__":

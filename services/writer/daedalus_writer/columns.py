@@ -6,7 +6,7 @@ own. What an analyst reads about them is docs/data.md; a test holds the two toge
 
 from __future__ import annotations
 
-from itertools import accumulate, repeat
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -53,6 +53,7 @@ _OWN: dict[str, list[pa.Field]] = {
         pa.field("price", pa.float64(), nullable=False),
         pa.field("amount", pa.float64(), nullable=False),
         pa.field("side", pa.string()),
+        pa.field("source", pa.string()),
     ],
     "ticker": [pa.field("timestamp", _TIME), *(pa.field(name, pa.float64()) for name in _TICKER)],
     "orderbook": [
@@ -85,7 +86,7 @@ def record_batch(key: Key, records: list[Record]) -> pa.RecordBatch:
     fields = list(zip(*map(msgspec.structs.astuple, records), strict=True))
     received = pa.array(fields[0], pa.int64())
     columns = [
-        *(pa.array(repeat(values[field.name], rows), field.type, size=rows) for field in _PARTITION),
+        *(pa.repeat(pa.scalar(values[field.name], field.type), rows) for field in _PARTITION),
         _microseconds(received),
         received,
         *_BUILDERS[key.channel](fields),
@@ -94,13 +95,14 @@ def record_batch(key: Key, records: list[Record]) -> pa.RecordBatch:
 
 
 def _trade(fields: list[tuple[Any, ...]]) -> list[pa.Array]:
-    _, timestamp, identifier, price, amount, side = fields
+    _, timestamp, identifier, price, amount, side, source = fields
     return [
         pa.array(timestamp, pa.int64()).cast(_TIME),
         pa.array(identifier, pa.string()),
         pa.array(price, pa.float64()),
         pa.array(amount, pa.float64()),
         pa.array(side, pa.string()),
+        pa.array(source, pa.string()),
     ]
 
 

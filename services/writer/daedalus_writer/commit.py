@@ -16,12 +16,13 @@ import msgspec
 
 from daedalus.catalog import SCHEMA_VERSION, Entry
 from daedalus.config import Config
+from daedalus.naming import staged_name
 from daedalus.wire import array, decode_records
 from daedalus_writer.columns import record_batch
-from daedalus_writer.layout import SOURCE, Folders, directory, file_name, free_number
+from daedalus_writer.layout import Folders, directory, file_name, free_number
 from daedalus_writer.segment import Segment
 from daedalus_writer.segment_file import FORMATS, finish, make_directories, sync_directory
-from daedalus_writer.spool import Spool
+from daedalus_writer.spool import Spool, joined
 from daedalus_writer.steps import passed
 
 _REMEMBERED_DIRECTORIES = 10_000
@@ -51,23 +52,27 @@ class Sealer:
         Raises OSError (a full disk, or no room any more) or SpoolError, and then no file is left.
         """
         form = FORMATS[self._config.ingestion.raw_format]
-        path = self._reserve(segment, form.suffix)
-        facts = self._facts(segment, gaps)
-        active = self._folders.room / path
+        path = self._free_path(segment, form.suffix)
+        staged = self._folders.room / staged_name(str(path))
+        received: list[int] = []
         try:
             passed("sealing")
-            file = form(active, segment.key.channel, self._config.ingestion)
-            for rows, records in spool.read(segment.frames):
-                file.write(record_batch(segment.key, decode_records(segment.key.channel, array(rows, records))))
+            file = form(staged, segment.key.channel, self._config.ingestion)
+            for rows, records in joined(spool.read(segment.frames)):
+                decoded = decode_records(segment.key.channel, array(rows, records))
+                times = [record.received_ns for record in decoded]
+                received += (min(times), max(times))
+                file.write(record_batch(segment.key, decoded))
+            facts = self._facts(segment, gaps, min(received), max(received))
             file.close({f"daedalus.{name}": str(value) for name, value in facts.items()})
-            size_bytes, sha256 = finish(active)
+            size_bytes, sha256 = finish(staged)
         except BaseException:
-            active.unlink(missing_ok=True)
+            staged.unlink(missing_ok=True)
             raise
         self.note_used(path)
         return msgspec.convert({**facts, "path": str(path), "size_bytes": size_bytes, "sha256": sha256}, Entry)
 
-    def _facts(self, segment: Segment, gaps: int) -> dict[str, str | int]:
+    def _facts(self, segment: Segment, gaps: int, first_ns: int, last_ns: int) -> dict[str, str | int]:
         """What the footer says of the segment; the entry says the same, and what only the closed file can tell."""
         return {
             "exchange": segment.key.exchange,
@@ -82,16 +87,15 @@ class Sealer:
             "first_sequence": segment.first_sequence,
             "last_sequence": segment.last.sequence,
             "last_timestamp_ns": segment.last.timestamp_ns,
-            "first_received_ns": segment.first_received_ns,
-            "last_received_ns": segment.last_received_ns,
+            "first_received_ns": first_ns,
+            "last_received_ns": last_ns,
             "gaps": gaps,
             "writer": self._writer,
         }
 
-    def _reserve(self, segment: Segment, suffix: str) -> Path:
-        """Choose the segment's path and create its directory in active/."""
+    def _free_path(self, segment: Segment, suffix: str) -> Path:
+        """The segment's path below ready/."""
         place = directory(segment.key, self._config.ingestion.partition_by)
-        make_directories(self._folders.room / place, self._folders.room / SOURCE)
         taken = [self._last_names.get(place, "")]
         if (self._folders.ready / place).is_dir():
             taken += [path.name for path in (self._folders.ready / place).iterdir()]
@@ -106,7 +110,7 @@ def publish_file(entry: Entry, room: Path, ready_folder: Path) -> None:
     ready = ready_folder / entry.path
     make_directories(ready.parent, ready_folder)
     try:
-        (room / entry.path).rename(ready)
+        (room / staged_name(entry.path)).rename(ready)
     except FileNotFoundError:
         if not ready.exists():
             raise

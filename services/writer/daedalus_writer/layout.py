@@ -1,7 +1,7 @@
 """Where segments lie: the Hive directories, and file names that shards can choose without asking each other.
 
     <root>/raw/ready/ccxt/<channel>/exchange=…/symbol=…/year=…/month=…/day=…/hour=…/segment_20260203T14_00001.parquet
-    <root>/raw/active/shard-<shard>.<boot>/ccxt/…           the same, until it is committed
+    <root>/raw/active/shard-<shard>.<boot>/<hash>.segment_20260203T14_00001.parquet     until it is committed
     <root>/raw/active/shard-<shard>.<boot>/<YYYYMMDDTHH>.spool
 
 Below active/ each run of a writer has a room of its own for each shard: a writer that was replaced and does not know it

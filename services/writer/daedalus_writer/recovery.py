@@ -16,7 +16,7 @@ import structlog
 from nats.js import JetStreamContext
 
 from daedalus.catalog import Checkpoint, Entry
-from daedalus.naming import shard_stream
+from daedalus.naming import shard_stream, staged_name
 from daedalus_writer.commit import publish_file
 from daedalus_writer.commit_log import CommitLog, persistently
 from daedalus_writer.layout import Folders, Key
@@ -99,11 +99,11 @@ async def recover(js: JetStreamContext, log: CommitLog, folders: Folders, shard:
 def _empty_rooms(folders: Folders, entries: dict[str, Entry]) -> int:
     """Finish the renames that earlier writers left, then delete their rooms; returns how many were renamed."""
     renamed = 0
+    staged = {staged_name(path): entry for path, entry in entries.items()}
     for room in folders.earlier_rooms():
-        for path in room.rglob("segment_*"):
-            entry = entries.get(str(path.relative_to(room)))
-            if entry is not None:
-                publish_file(entry, room, folders.ready)
+        for path in list(room.iterdir()):
+            if path.name in staged:
+                publish_file(staged[path.name], room, folders.ready)
                 renamed += 1
         shutil.rmtree(room, ignore_errors=True)
     return renamed

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
 
-from daedalus.records import Record
 from daedalus.wire import Part, bodies
 from daedalus_writer.layout import Key
 
@@ -40,8 +38,6 @@ class Segment:
         """On the clock of the stream."""
         self.first_sequence = 0
         self.last = START
-        self.first_received_ns = 0
-        self.last_received_ns = 0
         self.rows = 0
         self.buffer = bytearray()
         """The encoded records that are not spooled yet, one after the other."""
@@ -51,21 +47,16 @@ class Segment:
         """Offsets of this segment's frames in the spool of its hour."""
         self.spooled_bytes = 0
 
-    def append(self, part: Part, records: Sequence[Record], at: Position, now_ns: int) -> int:
-        """Take a part, encoded as it is; `records` are its records, not empty. Returns by how many bytes memory grew."""
+    def append(self, part: Part, rows: int, at: Position, now_ns: int) -> int:
+        """Take a part of `rows` records, encoded as it is. Returns by how many bytes memory grew."""
         encoded = bodies(memoryview(part.records))
-        first = min(record.received_ns for record in records)
-        last = max(record.received_ns for record in records)
         if not self.rows:
             self.first_sequence = at.sequence
-            self.first_received_ns = first
         if not self.buffered_rows:
             self.buffered_since_ns = now_ns
-        self.first_received_ns = min(first, self.first_received_ns)
-        self.last_received_ns = max(last, self.last_received_ns)
         self.buffer += encoded
-        self.buffered_rows += len(records)
-        self.rows += len(records)
+        self.buffered_rows += rows
+        self.rows += rows
         self.last = at
         return len(encoded)
 

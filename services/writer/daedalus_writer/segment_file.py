@@ -20,10 +20,7 @@ import pyarrow.parquet as pq
 from daedalus.config import Ingestion
 from daedalus_writer.columns import SCHEMAS
 
-ROW_GROUP_ROWS = 50_000
-ROW_GROUP_BYTES = 32_000_000
-
-_DICTIONARY = ("exchange", "symbol", "side", "channel", "cause")
+_DICTIONARY = ("exchange", "symbol", "side", "source", "channel", "cause")
 """Text with few values; everything else gets the encoding of its type."""
 
 
@@ -46,7 +43,6 @@ class ParquetSegment(SegmentWriter):
     def __init__(self, path: Path, channel: str, ingestion: Ingestion) -> None:
         schema = SCHEMAS[channel]
         compression = ingestion.parquet_compression
-        self._waiting: list[pa.RecordBatch] = []
         self._writer = pq.ParquetWriter(
             path,
             schema,
@@ -60,21 +56,12 @@ class ParquetSegment(SegmentWriter):
         )
 
     def write(self, batch: pa.RecordBatch) -> None:
-        self._waiting.append(batch)
-        rows = sum(waiting.num_rows for waiting in self._waiting)
-        if rows >= ROW_GROUP_ROWS or sum(waiting.nbytes for waiting in self._waiting) >= ROW_GROUP_BYTES:
-            self._write_row_group()
+        """One row group."""
+        self._writer.write_batch(batch, row_group_size=batch.num_rows)
 
     def close(self, metadata: Mapping[str, str]) -> None:
-        if self._waiting:
-            self._write_row_group()
         self._writer.add_key_value_metadata(dict(metadata))
         self._writer.close()
-
-    def _write_row_group(self) -> None:
-        table = pa.Table.from_batches(self._waiting)
-        self._waiting = []
-        self._writer.write_table(table, row_group_size=table.num_rows)
 
 
 class NdjsonSegment(SegmentWriter):

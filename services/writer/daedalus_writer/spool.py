@@ -23,6 +23,11 @@ _HEADER = struct.Struct("<III")
 _CODEC = pa.Codec("zstd", compression_level=1)
 
 
+ROW_GROUP_ROWS = 50_000
+ROW_GROUP_BYTES = 16_000_000
+"""Of encoded records: with their decoded copies and their columns about 60 MB while they are written."""
+
+
 class SpoolError(PermanentError):
     """The spool does not hold what was written to it: the disk is failing."""
 
@@ -77,3 +82,16 @@ class Spool:
     def delete(self) -> None:
         os.close(self._file)
         self.path.unlink(missing_ok=True)
+
+
+def joined(frames: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """Put (rows, records) together until they make a row group: what is decoded and encoded at once is cheap for each."""
+    rows, parts, size = 0, list[bytes](), 0
+    for more, records in frames:
+        rows, size = rows + more, size + len(records)
+        parts.append(records)
+        if rows >= ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES:
+            yield rows, b"".join(parts)
+            rows, parts, size = 0, [], 0
+    if parts:
+        yield rows, b"".join(parts)

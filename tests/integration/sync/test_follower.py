@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from daedalus.catalog import encode
 from daedalus.config import Nats
+from daedalus.naming import staged_name
 from daedalus_sync import back_off, follower
 from daedalus_sync.condition import Condition
 from daedalus_sync.consumer import Position, ensure_consumer
@@ -67,7 +68,7 @@ async def test_writer_has_it_still(parts: Parts, js: JetStreamContext, monkeypat
     """A segment that lies in active/ yet is waited for, however old its entry is; it counts as pending, with its age."""
     monkeypatch.setattr(back_off, "MISSING_SECONDS", 0.0)
     entry = entry_of(path_of(1), content(1))
-    active = parts.ready.active / "shard-0.test" / entry.path
+    active = parts.ready.active / "shard-0.test" / staged_name(entry.path)
     active.parent.mkdir(parents=True)
     active.write_bytes(content(1))
     await js.publish(entry.subject, encode(entry))

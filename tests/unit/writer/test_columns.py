@@ -18,7 +18,7 @@ from daedalus.records import CAUSES, Gap, OrderBook, Record, Ticker, Trade, leve
 from daedalus.wire import NS_PER_HOUR
 from daedalus_writer.columns import SCHEMAS, record_batch
 from daedalus_writer.layout import Key, directory
-from daedalus_writer.segment_file import FORMATS, ROW_GROUP_ROWS, ParquetSegment, finish, read_rows
+from daedalus_writer.segment_file import FORMATS, ParquetSegment, finish, read_rows
 
 HOUR = 491_918
 BEGIN = HOUR * NS_PER_HOUR
@@ -27,7 +27,7 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "data.md"
 RECORDS: dict[str, list[Record]] = {
     "trade": [
         Trade(BEGIN + 1_999, 1_770_904_800_000_001, "a-1", 60000.01, 0.1 + 0.2, "buy"),
-        Trade(BEGIN + 5, None, None, 1e-9, 5e9, None),
+        Trade(BEGIN + 5, None, None, 1e-9, 5e9, None, "backfill"),
     ],
     "ticker": [Ticker(BEGIN, None, 1.0, None, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, None)],
     "orderbook": [
@@ -60,6 +60,7 @@ def test_every_value_arrives_in_its_column(tmp_path: Path) -> None:
     assert first["timestamp"] == datetime(2026, 2, 12, 14, 0, 0, 1, tzinfo=UTC)
     assert (first["id"], first["price"], first["amount"], first["side"]) == ("a-1", 60000.01, 0.1 + 0.2, "buy")
     assert (second["id"], second["timestamp"], second["side"], second["price"]) == (None, None, None, 1e-9)
+    assert (first["source"], second["source"]) == (None, "backfill")
     [ticker] = read_rows(written(tmp_path, "ticker"))
     assert [ticker[name] for name in ("last", "bid", "bid_amount", "quote_volume")] == [1.0, None, 2.0, None]
     full, empty = read_rows(written(tmp_path, "orderbook"))
@@ -115,16 +116,15 @@ def test_parquet_has_the_measured_settings(tmp_path: Path) -> None:
         list(read_rows(path))
 
 
-def test_row_groups_are_large_and_bounded(tmp_path: Path) -> None:
-    """Many small writes make few row groups."""
+def test_each_write_is_a_row_group(tmp_path: Path) -> None:
+    """What is written at once is one row group: `joined` makes it large."""
     key = Key("kraken", "trade", "BTC/USD", HOUR)
-    batch = record_batch(key, [Trade(BEGIN + n, None, str(n), 1.0, 2.0, None) for n in range(ROW_GROUP_ROWS // 5)])
     file = ParquetSegment(tmp_path / "x.parquet", "trade", Ingestion())
-    for _ in range(11):
-        file.write(batch)
+    for rows in (50_000, 10_000):
+        file.write(record_batch(key, [Trade(BEGIN + n, None, str(n), 1.0, 2.0, None) for n in range(rows)]))
     file.close({})
     metadata = pq.read_metadata(tmp_path / "x.parquet")
-    assert [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)] == [50_000, 50_000, 10_000]
+    assert [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)] == [50_000, 10_000]
 
 
 @pytest.mark.parametrize("compression", ["snappy", "lz4", "zstd"])

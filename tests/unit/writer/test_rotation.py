@@ -56,8 +56,7 @@ def test_surplus_is_what_waited_longest() -> None:
         segment = opened(symbol=f"C{number}/USD")
         buffer = bytearray()
         append_record(buffer, Trade(BEGIN, None, None, 1.0, 1.0, None))
-        records = [Trade(BEGIN, None, None, 1.0, 1.0, None)]
-        segment.append(part(segment.key.symbol, "x", 1, buffer), records, Position(sequence, 0), BEGIN)
+        segment.append(part(segment.key.symbol, "x", 1, buffer), 1, Position(sequence, 0), BEGIN)
         segments.append(segment)
     assert [segment.last.sequence for segment in surplus(segments, LIMITS)] == [1, 3]
     assert surplus(segments[:3], LIMITS) == []

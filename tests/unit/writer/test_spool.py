@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from daedalus_writer.spool import Spool, SpoolError
+from daedalus_writer.spool import Spool, SpoolError, joined
 
 
 def test_frames_come_back_in_any_order(tmp_path: Path) -> None:
@@ -55,3 +55,13 @@ def test_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(os, "pwrite", real)
     [(offset, _)] = spool.write([(1, b"z" * 100)])
     assert list(spool.read([offset])) == [(1, b"z" * 100)]
+
+
+def test_frames_are_joined_into_row_groups() -> None:
+    """Small frames are put together up to 50,000 rows or 16 MB, in order, and nothing is left over."""
+    frames = [(700, bytes([number % 251])) for number in range(150)]
+    groups = list(joined(frames))
+    assert [rows for rows, _ in groups] == [50_400, 50_400, 4_200]
+    assert b"".join(records for _, records in groups) == b"".join(records for _, records in frames)
+    assert [len(records) for _, records in joined([(1, bytes(10_000_000))] * 3)] == [20_000_000, 10_000_000]
+    assert list(joined([])) == []
