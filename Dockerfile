@@ -23,7 +23,7 @@ COPY services/writer/requirements.txt /
 # Arrow's headers, tests and clients for other protocols are half of its wheel; the writer only writes Parquet.
 RUN --mount=type=cache,target=/root/.cache/uv uv pip install --require-hashes --no-deps -r /requirements.txt \
     && cd /opt/daedalus/lib/python*/site-packages/pyarrow \
-    && rm -rf tests include src *flight* *s3*
+    && rm -rf tests include src *flight*
 
 FROM build AS sync-requirements
 COPY services/sync/requirements.txt /

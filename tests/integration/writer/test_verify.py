@@ -18,7 +18,7 @@ from nats.js import JetStreamContext
 from daedalus import broker
 from daedalus.catalog import Entry, Upload, encode
 from daedalus.config import Nats
-from daedalus.naming import CATALOG_STREAM
+from daedalus.naming import CATALOG_STREAM, staged_name
 from daedalus.streams import ensure_streams
 from daedalus.wire import NS_PER_HOUR
 from daedalus_writer.verify import command as verify_command
@@ -157,10 +157,11 @@ async def test_missing_is_what_is_nowhere(js: JetStreamContext, run: Run, sealed
     """Not missing: what retention deleted after it was verified in S3, what is not renamed yet, what nobody asked for."""
     first, second, ticker = sealed.entries
     await publish(js, *sealed.entries)
+    assert (await run(sealed.ready / "ccxt/trade", sealed.ready / "ccxt/ticker"))[0] == 0
     assert await run(tmp_path / "data") == (0, [{**(await run(sealed.ready))[1][-1]}])
     (sealed.ready / first.path).unlink()
     (sealed.ready / second.path).unlink()
-    unpublished = tmp_path / "data/raw/active/shard-0.boot" / ticker.path
+    unpublished = tmp_path / "data/raw/active/shard-0.boot" / staged_name(ticker.path)
     unpublished.parent.mkdir(parents=True)
     (sealed.ready / ticker.path).rename(unpublished)
     code, told = await run(sealed.ready)
@@ -178,8 +179,9 @@ async def test_missing_is_what_is_nowhere(js: JetStreamContext, run: Run, sealed
     assert (code, counted(told)) == (2, {})
     assert "expected segments, found none" in run.notes
     unpublished.rename(sealed.ready / ticker.path)
-    for part in (sealed.ready / "ccxt/ticker", sealed.ready / ticker.path):
-        assert (await run(part))[0] == 0
+    parts = sealed.ready / "ccxt/ticker", sealed.ready / ticker.path
+    for given in ([parts[0]], [parts[1]], parts):
+        assert (await run(*given))[0] == 0
 
 
 async def test_commit_during_the_run_is_known(js: JetStreamContext, run: Run, sealed: Sealed) -> None:

@@ -87,7 +87,7 @@ class Bucket:
             self._selector, self._directory = fs.FileSelector, fs.FileType.Directory
         except ImportError as error:
             raise PlaceError(
-                f"{url}: pyarrow has no S3 client here, as in the writer's image: run it from a checkout"
+                f"{url}: pyarrow has no S3 client here: install one that has"
             ) from error
 
     def files(self) -> Iterator[File]:

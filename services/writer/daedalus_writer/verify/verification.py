@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from daedalus.errors import TransientError
-from daedalus.naming import ALL_ENTRIES
+from daedalus.naming import ALL_ENTRIES, staged_name
 from daedalus_writer.verify.catalog import Catalog
 from daedalus_writer.verify.defect import Defect
 from daedalus_writer.verify.inspection import Inspector, Result
@@ -118,4 +118,6 @@ class Verification:
 
 def _is_there(ready: Path, path: str) -> bool:
     """By now, or committed and not renamed yet."""
-    return (ready / path).exists() or any((ready.parent / "active").glob(f"*/{path}"))
+    return (ready / path).exists() or any(
+        (room / staged_name(path)).exists() for room in (ready.parent / "active").glob("shard-*")
+    )

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
-from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -79,33 +76,38 @@ def test_gaps_about_a_segment_are_seen(tmp_path: Path, form: str) -> None:
     assert inspected(path).state == ("gaps" if form == "parquet" else "complete")
 
 
-@cache
-def pristine(form: str) -> tuple[Sealed, dict[str, Path]]:
-    sealed = Sealed(Path(tempfile.mkdtemp(prefix="daedalus-flips-")), form)
-    return sealed, {channel: sealed.segment(channel) for channel in MAKE}
+Pristine = dict[tuple[str, str], tuple[Path, Catalog]]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _clean() -> Iterator[None]:
-    yield
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Pristine:
+    """(form, channel) → a segment, and the catalog that has it."""
+    made: Pristine = {}
     for form in FORMS:
-        shutil.rmtree(pristine(form)[0].ready.parents[1])
+        sealed = Sealed(tmp_path_factory.mktemp(form), form)
+        paths = {channel: sealed.segment(channel) for channel in MAKE}
+        made |= {(form, channel): (path, catalog_of(sealed)) for channel, path in paths.items()}
+    return made
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.sampled_from(FORMS), st.sampled_from(sorted(MAKE)), st.floats(0, 1, exclude_max=True), st.integers(0, 7))
-def test_flipped_bit_is_found(form: str, channel: str, where: float, bit: int) -> None:
+@given(
+    form=st.sampled_from(FORMS),
+    channel=st.sampled_from(sorted(MAKE)),
+    where=st.floats(0, 1, exclude_max=True),
+    bit=st.integers(0, 7),
+)
+def test_flipped_bit_is_found(pristine: Pristine, form: str, channel: str, where: float, bit: int) -> None:
     """With the catalog any flipped bit is found. Without, Parquet's own checksums guard the rows: what is not found has
     changed none of them.
     """
-    sealed, paths = pristine(form)
-    path, original = paths[channel], paths[channel].read_bytes()
-    rows = list(read_rows(path))
+    path, catalog = pristine[form, channel]
+    original, rows = path.read_bytes(), list(read_rows(path))
     damaged = bytearray(original)
     damaged[int(where * len(original))] ^= 1 << bit
     path.write_bytes(damaged)
     try:
-        assert told(inspected(path, catalog_of(sealed))).startswith("damaged: expected SHA-256, as the catalog says:")
+        assert told(inspected(path, catalog)).startswith("damaged: expected SHA-256, as the catalog says:")
         if form == "parquet":
             alone = inspected(path)
             assert alone.defect is not None or list(read_rows(path)) == rows
@@ -113,6 +115,22 @@ def test_flipped_bit_is_found(form: str, channel: str, where: float, bit: int) -
             inspected(path)
     finally:
         path.write_bytes(original)
+
+
+def test_footer_without_the_catalog(tmp_path: Path) -> None:
+    """No checksum guards the footer: one bit flipped in each of its bytes is found, or changes no row."""
+    path = Sealed(tmp_path).segment()
+    original, rows = path.read_bytes(), list(read_rows(path))
+    size_bytes = int.from_bytes(original[-8:-4], "little") + 8
+    found = 0
+    for offset in range(len(original) - size_bytes, len(original)):
+        damaged = bytearray(original)
+        damaged[offset] ^= 1 << offset % 8
+        path.write_bytes(damaged)
+        alone = inspected(path)
+        found += alone.defect is not None
+        assert alone.defect is not None or list(read_rows(path)) == rows
+    assert found > size_bytes // 4
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -155,6 +173,47 @@ def test_ndjson_of_another_channel_is_damaged(tmp_path: Path) -> None:
     moved.parent.mkdir(parents=True)
     path.rename(moved)
     assert "expected rows of the channel trade, found Object" in told(inspected(moved))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ('"price":', '"cost":', "expected rows of the channel trade, found Object contains unknown field `cost`"),
+        (
+            '"side":',
+            '"more":1,"side":',
+            "expected rows of the channel trade, found Object contains unknown field `more`",
+        ),
+        ('"id":"7"', '"id":7', "expected rows of the channel trade, found Expected `str | null`, got `int`"),
+        ('"amount":0.001', '"amount":NaN', "expected rows of the channel trade, found JSON is malformed"),
+        ('"symbol":"BTC-USD"', '"symbol":"ETH-USD"', "expected symbol=ETH-USD in the path"),
+        ('{"exchange":"kraken"', '{"exchange":"binance"', "expected exchange=binance in the path"),
+        (
+            '"month":9',
+            '"month":13',
+            "expected year, month, day, hour and symbol of a path, found month must be in 1..12",
+        ),
+    ],
+)
+def test_ndjson_row_is_read_strictly(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    """Names, types and values of every row are looked at."""
+    path = Sealed(tmp_path, "ndjson").segment()
+    with pa.CompressedInputStream(str(path), "zstd") as stream:
+        text = stream.read().decode()
+    assert old in text
+    with pa.CompressedOutputStream(str(path), "zstd") as stream:
+        stream.write(text.replace(old, new).encode())
+    assert expected in told(inspected(path))
+
+
+def test_ndjson_without_its_last_newline_is_damaged(tmp_path: Path) -> None:
+    """A last row that does not end may have lost some of its digits."""
+    path = Sealed(tmp_path, "ndjson").segment()
+    with pa.CompressedInputStream(str(path), "zstd") as stream:
+        text = stream.read()
+    with pa.CompressedOutputStream(str(path), "zstd") as stream:
+        stream.write(text[:-1])
+    assert "expected the last row to end" in told(inspected(path))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -256,6 +315,15 @@ def test_older_version_is_read(tmp_path: Path) -> None:
         stream.write("".join(lines).encode())
     copy = shutil.copy(path, tmp_path / path.name)
     assert (told(inspected(path)), told(inspected(Path(copy)))) == ("complete", "complete")
+
+
+def test_column_that_may_be_null_is_damaged(tmp_path: Path) -> None:
+    """Where a value is never absent the file says so itself, so that no reader has to expect a null."""
+    path = Sealed(tmp_path).segment()
+    table = pq.read_table(path, partitioning=None)
+    place = table.schema.get_field_index("price")
+    rewrite(path, table.set_column(place, "price", table["price"]), SCHEMA_VERSION)
+    assert "expected the column price: double not null, found price: double" in told(inspected(path))
 
 
 def test_every_version_is_known() -> None:

@@ -36,7 +36,7 @@ def test_any_partition_by_is_understood(columns: list[str]) -> None:
 def test_copy_without_its_directories_is_named_by_its_contents() -> None:
     """A copy that begins below the channel, or that is one file, has the path in the catalog that its rows give it."""
     tail = PATH.split("/", 2)[2]
-    for copy in (f"/copy/{tail}", f"/copy/{PATH.rpartition('/')[2]}"):
+    for copy in (f"/copy/{tail}", f"/copy/ticker/{tail}", f"/copy/{PATH.rpartition('/')[2]}"):
         location = locate(PurePosixPath(copy).parts)
         assert location.entry_path is None
         assert path_in_catalog(location, KEY) == PATH
