@@ -86,9 +86,7 @@ class Bucket:
             self._s3 = fs.S3FileSystem(retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=5), **options)
             self._selector, self._directory = fs.FileSelector, fs.FileType.Directory
         except ImportError as error:
-            raise PlaceError(
-                f"{url}: pyarrow has no S3 client here: install one that has"
-            ) from error
+            raise PlaceError(f"{url}: pyarrow has no S3 client here: install one that has") from error
 
     def files(self) -> Iterator[File]:
         if self._s3.get_file_info(self._root).is_file:
