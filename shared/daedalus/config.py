@@ -6,6 +6,7 @@ mistakes are told, is in `daedalus.config_file`.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Literal
 
 import msgspec
@@ -87,6 +88,18 @@ class Channels(
         asked = {"orderbook": self.watch_order_book, "trade": self.watch_trades, "ticker": self.watch_ticker}
         return {channel: symbols for channel, symbols in asked.items() if symbols}
 
+    def only(self, pairs: Collection[tuple[str, str]]) -> Channels:
+        """Those of these (channel, symbol) that are asked for, in the same order."""
+        kept = {
+            channel: [symbol for symbol in symbols if (channel, symbol) in pairs]
+            for channel, symbols in self.symbols().items()
+        }
+        return Channels(
+            watch_order_book=kept.get("orderbook", []),
+            watch_trades=kept.get("trade", []),
+            watch_ticker=kept.get("ticker", []),
+        )
+
 
 class ExchangeOptions(Section, frozen=True):
     orderbook_watch_batch_size: Count = 20
@@ -109,7 +122,10 @@ class Exchange(Section, frozen=True):
     password: str = ""
     """The same, …_PASSWORD."""
     channels: Channels = Channels()
-    """watchOrderBook, watchTrades, watchTicker: a list of unified symbols each."""
+    """watchOrderBook, watchTrades, watchTicker: a list of unified symbols and patterns each. In a pattern `*` stands for
+    anything but `/` and `:`: `*/USD` is every spot market in USD, `BTC/*:USDT` is the swaps; `*` alone is every market."""
+    symbols_refresh_seconds: Annotated[float, Meta(ge=1)] = 3600.0
+    """How often the patterns are compared with the exchange's active markets."""
     feed: Literal["auto", "native", "ccxt"] = "auto"
     """native: the exchange's own protocol (binance, binanceusdm, coinbase); ccxt: any exchange that ccxt can stream. auto:
     native where all the symbols are, and `options.ccxt` is empty."""

@@ -99,8 +99,9 @@ def _check_exchange(path: str, name: str, exchange: Exchange, known: list[str]) 
     for method, channel in METHOD_CHANNELS.items():
         symbols = exchange.channels.symbols().get(channel, [])
         for index, symbol in enumerate(symbols):
-            if not re.fullmatch(r"[^/\s]+/[^/\s]+", symbol):
-                mistakes.append(f"{path}.channels.{method}[{index}]: expected a symbol like BTC/USD, was {symbol!r}")
+            if not re.fullmatch(r"\*|[^/\s?\[\]]+/[^/\s?\[\]]+", symbol) or "**" in symbol:
+                expected = "a symbol like BTC/USD or a pattern like */USD"
+                mistakes.append(f"{path}.channels.{method}[{index}]: expected {expected}, was {symbol!r}")
         for symbol in sorted({symbol for symbol in symbols if symbols.count(symbol) > 1}):
             times = symbols.count(symbol)
             mistakes.append(f"{path}.channels.{method}: expected each symbol once, was {symbol!r} {times} times")

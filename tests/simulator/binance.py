@@ -77,6 +77,8 @@ class Binance:
         path = path.strip("/")
         if path == "api/v3/depth":
             return self._depth(query, now_ns)
+        if path in {"api/v3/trades", "api/v3/historicalTrades"}:
+            return self._trades(query)
         if path == "api/v3/exchangeInfo":
             return Reply(frames.exchange_info(self.market.products.values(), now_ns))
         if path in FUTURES_INFO:
@@ -92,6 +94,17 @@ class Binance:
             return Reply(b'{"code":-1121,"msg":"Invalid symbol."}', status=400)
         self.snapshot_served(product.symbol, now_ns)
         return Reply(frames.depth_snapshot(product, self.market.book(product.symbol), int(limit)))
+
+    def _trades(self, query: Mapping[str, str]) -> Reply:
+        """The last ones, or with `fromId` those from there on; 1,000 at the most."""
+        product = self._products.get(query.get("symbol", ""))
+        if product is None:
+            return Reply(b'{"code":-1121,"msg":"Invalid symbol."}', status=400)
+        limit, trades = min(1_000, int(query.get("limit", "500"))), self.market.history(product.symbol)
+        if "fromId" in query:
+            first = int(query["fromId"])
+            return Reply(frames.rest_trades(product, [trade for trade in trades if trade.id >= first][:limit]))
+        return Reply(frames.rest_trades(product, trades[-limit:]))
 
     def snapshot_served(self, symbol: str, now_ns: int) -> None:
         """The oldest waiting subscription has its snapshot: a book state. The book moves when none waits any more."""

@@ -41,6 +41,21 @@ def trade(product: Product, event: Trade, now_ns: int) -> bytes:
     ).encode()
 
 
+def rest_trades(product: Product, events: Iterable[Trade]) -> bytes:
+    return msgspec.json.encode([
+        {
+            "id": event.id,
+            "price": _price(product, event.price),
+            "qty": _amount(product, event.amount),
+            "quoteQty": "0.0",
+            "time": event.time_ns // 1_000_000,
+            "isBuyerMaker": event.side == "sell",
+            "isBestMatch": True,
+        }
+        for event in events
+    ])  # fmt: skip
+
+
 def _levels(product: Product, changes: Iterable[Change], side: str) -> str:
     return ",".join(
         f'["{_price(product, change.price)}","{_amount(product, change.amount)}"]'

@@ -21,6 +21,7 @@ from simulator.subscriptions import Subscriptions
 
 SUBSCRIBE_DEADLINE_NS = 5 * NANOSECONDS
 HEARTBEAT_NS = NANOSECONDS
+PRODUCTS = "api/v3/brokerage/market/products"
 
 
 class Request(msgspec.Struct):
@@ -54,6 +55,9 @@ class Coinbase:
 
     def rest(self, path: str, query: Mapping[str, str], now_ns: int) -> Reply | None:
         products = self.market.products.values()
+        name, is_trades = path.strip("/").removeprefix(PRODUCTS + "/").partition("/")[::2]
+        if is_trades == "ticker" and name in self._products:
+            return self._trades(self._products[name], query)
         match path.strip("/"):
             case "api/v3/brokerage/market/products":
                 return Reply(frames.products_body(products if query.get("product_type", "SPOT") == "SPOT" else ()))
@@ -66,6 +70,12 @@ class Coinbase:
             case "v2/exchange-rates":
                 return Reply(frames.rates_body(products))
         return None
+
+    def _trades(self, product: Product, query: Mapping[str, str]) -> Reply:
+        """The newest first, between the seconds `start` and `end`."""
+        start, end = int(query.get("start", "0")) * NANOSECONDS, int(query.get("end", "9999999999")) * NANOSECONDS
+        trades = [trade for trade in self.market.history(product.symbol) if start <= trade.time_ns <= end]
+        return Reply(frames.trades_body(product, trades[-min(1_000, int(query.get("limit", "100"))) :]))
 
     def accepts(self, path: str) -> bool:
         return not path.strip("/")

@@ -30,14 +30,22 @@ def envelope(channel: str, events: str, sequence: int, now_ns: int) -> bytes:
 
 def trades_event(product: Product, trades: Sequence[Trade], kind: str) -> str:
     """``trades`` oldest first; the wire has the newest first."""
+    return f'{{"type":"{kind}","trades":[{_listed(product, trades)}]}}'
+
+
+def trades_body(product: Product, trades: Sequence[Trade]) -> bytes:
+    """The REST answer, of the same form."""
+    return f'{{"trades":[{_listed(product, trades)}],"best_bid":"","best_ask":""}}'.encode()
+
+
+def _listed(product: Product, trades: Sequence[Trade]) -> str:
     name = product_id(product)
-    listed = ",".join(
+    return ",".join(
         f'{{"trade_id":"{trade.id}","product_id":"{name}","price":"{decimal(trade.price, product.price_decimals)}"'
         f',"size":"{decimal(trade.amount, product.amount_decimals)}","time":"{rfc3339(trade.time_ns, 6)}"'
         f',"side":"{trade.side.upper()}"}}'
         for trade in reversed(trades)
     )
-    return f'{{"type":"{kind}","trades":[{listed}]}}'
 
 
 def _levels(product: Product, changes: Iterable[Change], time: str) -> str:

@@ -53,14 +53,26 @@ class Kraken:
     def rest(self, path: str, query: Mapping[str, str], now_ns: int) -> Reply | None:
         match path.strip("/"):
             case "0/public/AssetPairs":
-                return Reply(frames.asset_pairs(self.market.products.values()))
+                return Reply(frames.asset_pairs(self.market.products.values(), self.market.delisted))
             case "0/public/Assets":
                 return Reply(frames.assets(self.market.products.values()))
+            case "0/public/Trades":
+                return self._trades(query)
             case "0/public/SystemStatus":
                 return Reply(b'{"error":[],"result":{"status":"online"}}')
             case "0/public/Time":
                 return Reply(msgspec.json.encode({"error": [], "result": {"unixtime": now_ns // NANOSECONDS}}))
         return None
+
+    def _trades(self, query: Mapping[str, str]) -> Reply:
+        """The oldest first, after `since`, which is in seconds or, when it is large, in nanoseconds."""
+        product = next((one for one in self.market.products.values() if frames.pair_id(one) == query.get("pair")), None)
+        if product is None:
+            return Reply(b'{"error":["EQuery:Unknown asset pair"]}')
+        since = int(query.get("since", "0"))
+        since_ns = since if since > 10**12 else since * NANOSECONDS
+        found = [trade for trade in self.market.history(product.symbol) if trade.time_ns > since_ns]
+        return Reply(frames.trades_body(product, found[: min(1_000, int(query.get("count", "1000")))], since_ns))
 
     def accepts(self, path: str) -> bool:
         return path.strip("/") == "v2"

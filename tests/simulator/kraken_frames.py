@@ -5,7 +5,7 @@ same digits reproduce for recorded frames. Prices and quantities are JSON number
 """
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
@@ -123,13 +123,36 @@ def error(message: str, method: str, request_id: int | None, now_ns: int) -> byt
     return _answer({"error": message, "method": method, "success": False}, request_id, now_ns)
 
 
-def asset_pairs(products: Iterable[Product]) -> bytes:
+def pair_id(product: Product) -> str:
+    """The key of a pair in REST answers."""
+    base, base_name = ASSETS.get(product.base, (product.base, product.base))
+    quote, quote_name = ASSETS.get(product.quote, (product.quote, product.quote))
+    return base + quote if product.base in ASSETS else base_name + quote_name
+
+
+def trades_body(product: Product, events: Sequence[Trade], since_ns: int) -> bytes:
+    rows = [
+        [
+            _price(product, event.price),
+            _quantity(product, event.amount),
+            event.time_ns / 1e9,
+            event.side[0],
+            "m",
+            "",
+            event.id,
+        ]
+        for event in events
+    ]
+    last = str(events[-1].time_ns if events else since_ns)
+    return msgspec.json.encode({"error": [], "result": {pair_id(product): rows, "last": last}})
+
+
+def asset_pairs(products: Iterable[Product], delisted: Collection[str] = ()) -> bytes:
     pairs: dict[str, object] = {}
     for product in products:
         base, base_name = ASSETS.get(product.base, (product.base, product.base))
         quote, quote_name = ASSETS.get(product.quote, (product.quote, product.quote))
-        old_style = product.base in ASSETS
-        pairs[base + quote if old_style else base_name + quote_name] = {
+        pairs[pair_id(product)] = {
             "altname": base_name + quote_name,
             "wsname": f"{base_name}/{quote_name}",
             "aclass_base": "currency",
@@ -147,7 +170,7 @@ def asset_pairs(products: Iterable[Product]) -> bytes:
             "ordermin": "0.0001",
             "costmin": "0.5",
             "tick_size": decimal(1, product.price_decimals),
-            "status": "online",
+            "status": "cancel_only" if product.symbol in delisted else "online",
         }
     return msgspec.json.encode({"error": [], "result": pairs})
 

@@ -15,6 +15,8 @@ from simulator.product import Product
 
 # Coinbase and Kraken send about this many trades when a client subscribes.
 RECENT_TRADES = 50
+# What REST still knows.
+HISTORY_TRADES = 20_000
 # Of the quote currency; what a product has traded when it is first looked at.
 DAY_TURNOVER = 50_000_000
 DAY_NS = 86_400 * 1_000_000_000
@@ -58,7 +60,7 @@ class _Product:
     def __init__(self, product: Product, levels: int, seed: str) -> None:
         self.random = random.Random(f"{seed}:trade")
         self.book = Book(product, levels, random.Random(f"{seed}:book"))
-        self.recent: deque[Trade] = deque(maxlen=RECENT_TRADES)
+        self.history: deque[Trade] = deque(maxlen=HISTORY_TRADES)
         price = product.start_price
         self.opened_ns: int | None = None
         self.next_id = self.first_id = self.random.randrange(1_000_000, 9_000_000)
@@ -74,6 +76,8 @@ class Market:
 
     def __init__(self, products: Sequence[Product], *, seed: int = 1, levels: int = 100) -> None:
         self.products = {product.symbol: product for product in products}
+        self.delisted: set[str] = set()
+        """Still in the REST list, but not traded. Kraken tells."""
         self._seed, self._levels = seed, levels
         self._states: dict[str, _Product] = {}
 
@@ -103,7 +107,7 @@ class Market:
         state.high, state.low = max(state.high, price), min(state.low, price)
         state.volume += amount
         state.quote_volume += amount * price
-        state.recent.append(trade)
+        state.history.append(trade)
         return trade
 
     def batch_size(self, symbol: str) -> int:
@@ -112,11 +116,15 @@ class Market:
 
     def recent_trades(self, symbol: str, time_ns: int) -> list[Trade]:
         """Oldest first, never empty: a product that has not traded yet is given a history."""
-        recent = self._state(symbol).recent
-        if not recent:
+        history = self._state(symbol).history
+        if not history:
             for number in range(RECENT_TRADES // 5, 0, -1):
                 self.trade(symbol, time_ns - number * 1_000_000_000)
-        return list(recent)
+        return self.history(symbol)[-RECENT_TRADES:]
+
+    def history(self, symbol: str) -> list[Trade]:
+        """Oldest first, as far back as REST goes."""
+        return list(self._state(symbol).history)
 
     def ticker(self, symbol: str, time_ns: int) -> Ticker:
         state = self._state(symbol)

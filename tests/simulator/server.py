@@ -86,9 +86,11 @@ class Simulator:
         self._counts = Counts()
         self._schedule = Schedule(rates or Rates(), random.Random(f"{seed}:schedule"))
         self._exchanges: dict[str, Exchange] = {}
+        self._markets: dict[str, Market] = {}
         self._replayed: ReplayedBinance | None = None
         for name in exchanges:
             market = Market(products(name, markets, (symbols or {}).get(name)), seed=seed, levels=levels)
+            self._markets[name] = market
             self._exchanges[name] = self._exchange(name, market, early_deltas=early_deltas)
         if replay is not None:
             binance = self._exchanges["binance"]
@@ -152,6 +154,22 @@ class Simulator:
 
     def count(self, exchange: str, channel: str, symbol: str) -> Count:
         return self._counts.report((exchange,))[exchange].get(channel, {}).get(symbol, Count())
+
+    def book(self, exchange: str, symbol: str) -> tuple[Sequence[float], Sequence[float]]:
+        """The prices of all bids and asks now, best first."""
+        market = self._markets[exchange]
+        book, decimals = market.book(symbol), market.products[symbol].price_decimals
+        bids, asks = ([price / 10**decimals for price, _ in side.levels(len(side))] for side in (book.bid, book.ask))
+        return bids, asks
+
+    def list(self, exchange: str, symbol: str, *, listed: bool = True) -> None:
+        """Let the exchange tell that a symbol is traded, or not any more."""
+        change = self._markets[exchange].delisted.discard if listed else self._markets[exchange].delisted.add
+        change(symbol)
+
+    def last_trade_id(self, exchange: str, symbol: str) -> int:
+        """Of what happened on the market, written or not."""
+        return self._markets[exchange].history(symbol)[-1].id
 
     async def pause(self) -> None:
         """Stop what happens on the markets and write out what is queued. Pings and heartbeats go on."""

@@ -9,27 +9,39 @@ import os
 import secrets
 import sys
 import time
+from collections.abc import Callable, Mapping
+from typing import Literal
 
+import msgspec
 import structlog
-from nats.js import JetStreamContext
+from nats.aio.client import Client
 
 from daedalus import broker
 from daedalus.config import Config, Exchange
 from daedalus.config_file import SECRETS, secret
 from daedalus.errors import ConfigError
-from daedalus.naming import batch_subject, shard_of
+from daedalus.exchanges import ALIASES
 from daedalus.service import Service, run
 from daedalus.streams import ensure_streams
-from daedalus_collector.ccxt_feed import CcxtFeed
+from daedalus_collector import feeds
+from daedalus_collector.backfill import Backfill
 from daedalus_collector.checks import outbox_check, silence_check, subscriptions_check
-from daedalus_collector.feed import Pair
+from daedalus_collector.feed import Pair, Sink
+from daedalus_collector.feeds import AnyFeed
+from daedalus_collector.lanes import Lanes
+from daedalus_collector.listing import Listing
 from daedalus_collector.metrics import Metrics
 from daedalus_collector.outbox import Outbox, OutboxLimits
+from daedalus_collector.peers import Peers
 from daedalus_collector.publisher import Publisher
+from daedalus_collector.recall import Recall
 from daedalus_collector.recorder import Recorder
-from daedalus_collector.stored import tail
+from daedalus_collector.sharing import Share
+from daedalus_collector.trade_history import numbered
 
 TICK_SECONDS = 1.0
+LEAVE_SECONDS = 30.0
+"""For the other replicas to take over, at a clean stop."""
 DRAIN_MARGIN_SECONDS = 10.0
 """Left of `ingestion_shutdown_timeout` for what comes after the drain."""
 
@@ -39,31 +51,43 @@ _log = structlog.get_logger()
 async def serve(service: Service) -> None:
     config = service.config
     name, exchange = _exchange(service)
+    listing = Listing(name, exchange, config.ingestion)
+    service.health.add("symbols", listing.problem)
+    exchange = await listing.first()
     connection = await broker.connect(config.nats.url, "collector")
-    js = connection.jetstream()
-    await ensure_streams(js, config.nats)
+    await ensure_streams(connection.jetstream(), config.nats)
     await service.announce(connection)
 
     metrics = Metrics(service.registry, name)
     outbox = _outbox(name, service)
-    pairs = [Pair(channel, symbol) for channel, symbols in exchange.channels.symbols().items() for symbol in symbols]
-    recorder = Recorder(pairs, outbox, metrics)
-    await _recall(js, config, name, pairs, recorder)
+    pairs = listing.pairs
+    recorder = Recorder(pairs, outbox, metrics, dense=numbered(name, exchange))
     publisher = Publisher(config.nats.url, outbox, metrics, config.nats.duplicate_window_seconds)
     outbox.on_change = publisher.wake
     keys = {key: secret(os.environ, name, key) for key in SECRETS}
-    feed = CcxtFeed(name, exchange, config.ingestion, keys, recorder, metrics)
+    feed = Lanes(_feed_maker(name, listing, config, keys, metrics), recorder, metrics, recorder.know_markets)
+    if numbered(name, exchange):
+        recorder.backfill = Backfill(ALIASES.get(name, name), exchange.endpoint, feed.market_ids, recorder, metrics)
     _watch(service, exchange, metrics, outbox, publisher, feed)
+    peers = _peers(service, connection, name, exchange, feed, recorder, publisher, outbox.boot, pairs)
+    metrics.gauge("replicas", "Collectors of this exchange that live", lambda: peers.replicas)
+    metrics.gauge("symbols", "Symbols that this replica records", lambda: peers.symbols)
+    await peers.begin()
 
     async with asyncio.TaskGroup() as tasks:
         running = [
             tasks.create_task(publisher.run()),
             tasks.create_task(_tick(recorder)),
             feeding := tasks.create_task(feed.run()),
-            tasks.create_task(_know_markets(feed, recorder)),
+            peering := tasks.create_task(peers.run()),
+            tasks.create_task(listing.run(peers.listed)),
         ]
+        if recorder.backfill is not None:
+            running.append(tasks.create_task(recorder.backfill.run()))
         service.health.started()
         await service.stopping.wait()
+        peering.cancel()
+        await peers.leave(min(LEAVE_SECONDS, config.supervisor.ingestion_shutdown_timeout / 3))
         feeding.cancel()
         await asyncio.wait({feeding}, timeout=TICK_SECONDS)
         await feed.close()
@@ -96,22 +120,40 @@ def _outbox(name: str, service: Service) -> Outbox:
     return Outbox(name, service.instance, boot, limits, shards=nats.shards, subject_by_symbol=nats.subject_by_symbol)
 
 
-async def _recall(js: JetStreamContext, config: Config, name: str, pairs: list[Pair], recorder: Recorder) -> None:
-    """Learn from the streams where an earlier run ended: its end begins the gap of this start."""
-    tails = {}
-    for pair in pairs:
-        shard = shard_of(name, pair.symbol, config.nats.shards)
-        subject = batch_subject(shard, name, pair.channel, pair.symbol if config.nats.subject_by_symbol else None)
-        if subject not in tails:
-            tails[subject] = await tail(js, shard, subject)
-        last = tails[subject]
-        if last is not None:
-            recorder.interrupted([pair], last.last_received_ns, "collector_down", "the collector was not running")
-            recorder.know_trades(pair.symbol, last.trade_ids.get(pair.symbol, []))
+def _feed_maker(
+    name: str, listing: Listing, config: Config, keys: Mapping[str, str], metrics: Metrics
+) -> Callable[[frozenset[Pair], Sink], AnyFeed]:
+    """Makes feeds for some of the pairs: all of them native, or none."""
+    feed: Literal["native", "ccxt"] = "native" if feeds.is_native(name, listing.settings) else "ccxt"
+
+    def make(pairs: frozenset[Pair], sink: Sink) -> AnyFeed:
+        exchange = listing.settings
+        some = msgspec.structs.replace(exchange, feed=feed, channels=exchange.channels.only(pairs))
+        return feeds.make(name, some, config.ingestion, keys, sink, metrics)
+
+    return make
+
+
+def _peers(
+    service: Service,
+    connection: Client,
+    name: str,
+    exchange: Exchange,
+    feed: Lanes,
+    recorder: Recorder,
+    publisher: Publisher,
+    boot: str,
+    pairs: list[Pair],
+) -> Peers:
+    nats, instance = service.config.nats, service.instance
+    symbols = sorted({pair.symbol for pair in pairs})
+    share = Share(instance, symbols, exchange.redundancy, nats.lease_seconds * 10**9)
+    recall = Recall(connection.jetstream(), nats, name, instance, boot)
+    return Peers(connection, nats, name, instance, share, feed, recorder, publisher, recall, pairs)
 
 
 def _watch(
-    service: Service, exchange: Exchange, metrics: Metrics, outbox: Outbox, publisher: Publisher, feed: CcxtFeed
+    service: Service, exchange: Exchange, metrics: Metrics, outbox: Outbox, publisher: Publisher, feed: Lanes
 ) -> None:
     metrics.subscriptions = feed.subscriptions
     metrics.frames = feed.frames
@@ -126,12 +168,7 @@ def _watch(
     service.health.add("jetstream", publisher.problem)
     service.health.add("outbox", outbox_check(outbox))
     service.health.add("subscriptions", subscriptions_check(feed))
-    service.health.add("data", silence_check(metrics, exchange.silence_seconds))
-
-
-async def _know_markets(feed: CcxtFeed, recorder: Recorder) -> None:
-    await feed.loaded.wait()
-    recorder.know_markets(feed.market_ids)
+    service.health.add("data", silence_check(metrics, exchange.silence_seconds, feed))
 
 
 async def _tick(recorder: Recorder) -> None:

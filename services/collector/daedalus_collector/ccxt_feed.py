@@ -17,6 +17,7 @@ from daedalus.config import Exchange, Ingestion
 from daedalus.exchanges import ALIASES
 from daedalus_collector import loader, quirks
 from daedalus_collector.backoff import Backoff
+from daedalus_collector.checked_books import checked
 from daedalus_collector.connections import Connections
 from daedalus_collector.feed import Pair, Sink
 from daedalus_collector.metrics import Metrics
@@ -153,7 +154,7 @@ def make_exchange(exchange_id: str, settings: Exchange, secrets: Mapping[str, st
         quirks.KEPT_LEVELS.get(exchange_id, 0),
         quirks.DERIVED.get(exchange_id, ()),
     )
-    exchange = exchange_class(
+    exchange = checked(exchange_class, exchange_id)(
         {
             "enableRateLimit": True,
             "apiKey": secrets.get("api_key", ""),

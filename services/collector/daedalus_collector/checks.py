@@ -6,6 +6,7 @@ import time
 
 from daedalus.health import Check
 from daedalus_collector.feed import Feed
+from daedalus_collector.lanes import Lanes
 from daedalus_collector.metrics import Metrics
 from daedalus_collector.outbox import Outbox
 
@@ -39,10 +40,12 @@ def subscriptions_check(feed: Feed) -> Check:
     return check
 
 
-def silence_check(metrics: Metrics, silence_seconds: float) -> Check:
-    """`metrics`: of one exchange."""
+def silence_check(metrics: Metrics, silence_seconds: float, lanes: Lanes | None = None) -> Check:
+    """`metrics`: of one exchange. Where there are more replicas than symbols, one has nothing to record."""
 
     def check() -> str | None:
+        if lanes is not None and not lanes.wanted:
+            return None
         last_ns = max(metrics.last_data_ns.values(), default=None)
         if last_ns is None:
             return "no data received yet"

@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 from ccxt.base.errors import ChecksumError, InvalidNonce, NetworkError
 
+from daedalus_collector.crossed import CrossedBooks
 from daedalus_collector.feed import Pair, Sink
 from daedalus_collector.metrics import Metrics
 from daedalus_collector.record_mapper import RecordMapper
@@ -51,6 +52,7 @@ class Connections:
         self._silence_seconds = silence_seconds
         self._on_gone = on_gone
         self._on_trouble = on_trouble
+        self._crossed = CrossedBooks()
         self._patience: dict[str, int] = {}
         self._resynced: dict[str, float] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -84,7 +86,10 @@ class Connections:
     # -- the tap's Listener
 
     def on_result(self, channel: str, result: Mapping[str, Any], received_ns: int) -> bool:
-        return self._mapper.take(channel, result, received_ns)
+        taken = self._mapper.take(channel, result, received_ns)
+        if taken and channel == "orderbook":
+            self._judge_book(result, received_ns)
+        return taken
 
     def on_connected(self, client: TapClient) -> None:
         _log.info("connection was opened", exchange=self._metrics.exchange, url=client.url)
@@ -121,6 +126,18 @@ class Connections:
 
     def _clients(self) -> list[TapClient]:
         return list((self.exchange.clients or {}).values())
+
+    def _judge_book(self, book: Mapping[str, Any], received_ns: int) -> None:
+        symbol = book["symbol"]
+        verdict = self._crossed.judge(symbol, book["bids"], book["asks"], received_ns)
+        if verdict == "crossed":
+            self._metrics.errors["crossed_book"] += 1
+            _log.warning("book was crossed", exchange=self._metrics.exchange, symbol=symbol)
+        elif verdict == "stuck":
+            for client in self._clients():
+                if any(pair.channel == "orderbook" and pair.symbol == symbol for pair in client.pairs):
+                    detail = f"the book of {symbol} stayed crossed"  # after the frame: its handler is still at work
+                    asyncio.get_running_loop().call_soon(self._drop, client, "sequence_gap", detail)
 
     def _judge(self, client: TapClient, now_ns: int) -> None:
         if client.first_data_ns:

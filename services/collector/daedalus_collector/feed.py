@@ -32,6 +32,8 @@ class Sink(Protocol):
 
 
 class Feed(Protocol):
+    """Records the same pairs for as long as it lives. What is recorded changes by feeds that come and go: see `lanes`."""
+
     market_ids: dict[str, str]
     """Unified symbol → the exchange's own name, once the markets are known."""
 

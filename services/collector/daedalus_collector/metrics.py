@@ -30,6 +30,7 @@ class Metrics(Collector):
         self.errors: Counter[str] = Counter()
         self.frames: Callable[[], int] = int
         self.reconnects = 0
+        self.backfills = 0
         self.batches = 0
         self.resent_batches = 0
         self.last_data_ns: dict[str, int] = {}
@@ -65,6 +66,7 @@ class Metrics(Collector):
         for name, documentation, count in (
             ("frames", "WebSocket data frames", self.frames()),
             ("reconnects", "Connections that were lost or given up, and dialled again", self.reconnects),
+            ("backfills", "Gaps whose trades were asked for over REST", self.backfills),
             ("batches", "Batches that JetStream acknowledged", self.batches),
             ("resent_batches", "Batches that were sent more than once, under the same id", self.resent_batches),
         ):

@@ -42,6 +42,8 @@ class ClosedBatch(msgspec.Struct, frozen=True, kw_only=True):
     records: int
     size_bytes: int
     """What it counts against the outbox's bound."""
+    opened_ns: int = 0
+    """When its first record was received."""
 
 
 class _Part:
@@ -101,7 +103,8 @@ class Outbox:
         self.bytes = 0
         self.closed: deque[ClosedBatch] = deque()
         self.on_change = on_change
-        self._exchange, self._instance, self._boot = exchange, instance, boot
+        self.boot = boot
+        self._exchange, self._instance = exchange, instance
         self._shards, self._subject_by_symbol = shards, subject_by_symbol
         self._open: dict[str, _Batch] = {}
         self._counter = 0
@@ -152,6 +155,13 @@ class Outbox:
             return None
         return min(batch.opened_ns for batch in self._open.values()) + self.limits.linger_ns
 
+    def oldest_ns(self) -> int | None:
+        """When the oldest record was received that no publisher has taken yet; None when there is none."""
+        waiting = [batch.opened_ns for batch in self._open.values()]
+        if self.closed:
+            waiting.append(self.closed[0].opened_ns)
+        return min(waiting, default=None)
+
     def close_due(self, now_ns: int) -> None:
         """Close what has lingered long enough, or comes from the future: then the clock was set back."""
         for batch in list(self._open.values()):
@@ -189,7 +199,7 @@ class Outbox:
             batch.channel,
             batch.hour,
             self._instance,
-            self._boot,
+            self.boot,
             self._counter,
             [
                 wire.part(part.line.symbol, part.line.market_id, part.count, part.buffer)
@@ -207,6 +217,7 @@ class Outbox:
                 message=wire.encode(message),
                 records=batch.count,
                 size_bytes=batch.size_bytes,
+                opened_ns=batch.opened_ns,
             )
         )
         self._counter += 1

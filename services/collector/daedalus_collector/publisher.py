@@ -103,6 +103,13 @@ class Publisher:
     def unacknowledged(self) -> int:
         return len(self._unacknowledged)
 
+    def stored_ns(self, now_ns: int) -> int:
+        """Everything that was received before this moment is in JetStream, or was refused and counted."""
+        oldest = [sending.batch.opened_ns for sending in self._unacknowledged.values()]
+        if (waiting := self._outbox.oldest_ns()) is not None:
+            oldest.append(waiting)
+        return min([now_ns, *oldest])
+
     def problem(self) -> str | None:
         """Why batches do not get through, or None."""
         if not self._connected:

@@ -85,6 +85,14 @@ TICKER_TIME: dict[str, Callable[[Mapping[str, Any]], int | None]] = {
 """The exchange's time of a ticker, in microseconds, from the frame, where ccxt tells another or none."""
 
 
+CHECKSUM_DECIMALS: dict[str, tuple[str, str]] = {
+    # Of a market's `info`: the decimals of price and quantity in the checksum of a book's ten best levels
+    # (https://docs.kraken.com/api/docs/guides/spot-ws-book-v2, read 2026-11-23).
+    "kraken": ("pair_decimals", "lot_decimals"),
+}
+"""Exchanges whose books carry a checksum that is verified here."""
+
+
 def asked_symbol(exchange_id: str, symbol: str) -> str | None:
     """The symbol that a user may have asked for to get this one: Coinbase answers BTC/USDC as BTC/USD (ccxt:
     try_resolve_usdc).

@@ -7,17 +7,25 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 
 from daedalus.records import Gap, Record, Trade
+from daedalus_collector.continuity import NO_MORE, Continuity, Hole, number_of
 from daedalus_collector.deduplication import RecentIds
 from daedalus_collector.feed import Pair
 from daedalus_collector.gaps import GapBook
 from daedalus_collector.metrics import Metrics
 from daedalus_collector.outbox import Line, Outbox
 
+if TYPE_CHECKING:
+    from daedalus_collector.backfill import Backfill, Wanted
+
+MOST_FALSE_ALARMS = 5
+"""Then the ids of that symbol are believed to have holes of their own, and are not looked at any more."""
 PENDING_GAPS = 10_000
 """Gap records that wait for room in the outbox."""
 
@@ -27,30 +35,53 @@ _log = structlog.get_logger()
 class _Series:
     """What the recorder knows of one pair."""
 
-    __slots__ = ("ids", "line")
+    __slots__ = ("continuity", "false_alarms", "held", "ids", "line")
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Line, *, dense: bool) -> None:
         self.line = line
         self.ids = RecentIds() if line.channel == "trade" else None
+        self.continuity = Continuity() if dense and line.channel == "trade" and ":" not in line.symbol else None
+        self.held: list[int] = []
+        """The first id of each gap that waits for its backfill."""
+        self.false_alarms = 0
+        """In a row: ids that the exchange does not know over REST either."""
 
 
 class Recorder:
-    """Takes the records of the pairs that were asked for. `clock_ns` tells the time of day."""
+    """Takes the records of the pairs that were asked for. `clock_ns` tells the time of day, `dense` that the exchange
+    numbers its trades without holes. `backfill` fetches what is missing of them, where it is set.
+    """
 
     def __init__(
-        self, pairs: Iterable[Pair], outbox: Outbox, metrics: Metrics, clock_ns: Callable[[], int] = time.time_ns
+        self,
+        pairs: Iterable[Pair],
+        outbox: Outbox,
+        metrics: Metrics,
+        clock_ns: Callable[[], int] = time.time_ns,
+        *,
+        dense: bool = False,
     ) -> None:
+        self.backfill: Backfill | None = None
+        self._dense = dense
         self._outbox = outbox
         self._metrics = metrics
         self._clock_ns = clock_ns
         self._gaps = GapBook()
         self._pending: deque[tuple[Pair, Gap]] = deque(maxlen=PENDING_GAPS)
-        self._series = {pair: _Series(outbox.line(*pair)) for pair in pairs}
-        self._gap_lines = {pair.symbol: outbox.line("gap", pair.symbol) for pair in self._series}
-        for pair in self._series:
-            metrics.received[pair.channel] += 0
-            metrics.sent[pair.channel] += 0
+        self._series: dict[Pair, _Series] = {}
+        self._gap_lines: dict[str, Line] = {}
+        self.admit(pairs)
         metrics.sent["gap"] += 0
+
+    def admit(self, pairs: Iterable[Pair]) -> None:
+        """Take records of these too from now on; those that are known already stay as they are."""
+        for pair in pairs:
+            if pair in self._series:
+                continue
+            self._series[pair] = _Series(self._outbox.line(*pair), dense=self._dense)
+            self._gap_lines.setdefault(pair.symbol, self._outbox.line("gap", pair.symbol))
+            self._metrics.received[pair.channel] += 0
+            self._metrics.sent[pair.channel] += 0
 
     def know_markets(self, market_ids: dict[str, str]) -> None:
         """Unified symbol → the exchange's own name."""
@@ -58,12 +89,24 @@ class Recorder:
             for line in lines.values():
                 line.market_id = market_ids.get(line.symbol, line.market_id)
 
-    def know_trades(self, symbol: str, ids: Iterable[str]) -> None:
-        """Trades that an earlier run recorded."""
-        series = self._series.get(Pair("trade", symbol))
-        if series is not None and series.ids is not None:
-            for id_ in ids:
-                series.ids.add(id_)
+    def know_trades(self, symbol: str, ids: Sequence[str], received_ns: Sequence[int] = ()) -> None:
+        """Trades that an earlier run recorded, and when. What is missing among them, such as what a crash kept from its
+        gap record, belongs to the gap of this start.
+        """
+        pair = Pair("trade", symbol)
+        series = self._series.get(pair)
+        if series is None or series.ids is None:
+            return
+        for id_ in ids:
+            series.ids.add(id_)
+        if series.continuity is None:
+            return
+        for id_, moment_ns in zip(ids, received_ns, strict=False):
+            if (number := number_of(id_)) is not None:
+                series.continuity.add(number, moment_ns)
+        if series.continuity.holes:
+            since_ns = min(hole.from_ns for hole in series.continuity.holes)
+            self.interrupted([pair], since_ns, "collector_down", "the collector was not running")
 
     def record(self, pair: Pair, record: Record) -> None:
         """See `daedalus_collector.feed.Sink`."""
@@ -73,9 +116,11 @@ class Recorder:
         metrics.received[channel] += 1
         metrics.last_data_ns[channel] = record.received_ns
         if self._gaps.open and (gap := self._gaps.resumed(pair, record.received_ns)) is not None:
-            self._write(pair, gap)
+            self._close(pair, series, gap)
         ids = series.ids
         id_ = record.id if ids is not None and isinstance(record, Trade) else None
+        if series.continuity is not None and (number := number_of(id_)) is not None:
+            series.continuity.add(number, record.received_ns)
         if ids is not None and id_ is not None and not ids.add(id_):
             metrics.discarded[channel, "duplicate"] += 1
             return
@@ -94,20 +139,122 @@ class Recorder:
         if opened:
             _log.info("gap was opened", exchange=self._metrics.exchange, cause=cause, detail=detail, pairs=len(opened))
 
+    def write_gap(self, pair: Pair, from_ns: int, to_ns: int, cause: str, detail: str) -> None:
+        """A gap that is over: `to_ns` was the pair's first record."""
+        self._write(pair, Gap(self._clock_ns(), pair.channel, cause, from_ns, max(from_ns, to_ns), None, detail))
+
+    def forget(self, pairs: Iterable[Pair]) -> None:
+        """Another replica records these from now on: what is recorded of them later is a new beginning."""
+        for pair in pairs:
+            if (gap := self._gaps.resumed(pair, self._clock_ns())) is not None:
+                self._write(pair, gap)
+            line = self._series[pair].line
+            self._series[pair] = _Series(
+                self._outbox.line(pair.channel, pair.symbol, line.market_id), dense=self._dense
+            )
+
+    def is_open(self, pair: Pair) -> bool:
+        """Whether the pair has an open gap."""
+        return pair in self._gaps.open
+
     def tick(self) -> None:
-        """About once a second: writes the pieces of gaps that stay open, and the gaps for which there was no room."""
-        for pair, gap in self._gaps.pieces(self._clock_ns()):
+        """About once a second: writes the pieces of gaps that stay open, and the gaps for which there was no room; finds
+        the trades that an unbroken connection lost.
+        """
+        now_ns = self._clock_ns()
+        for pair, gap in self._gaps.pieces(now_ns):
             self._write(pair, gap)
+        if self._dense:
+            for pair, series in self._series.items():
+                for hole in series.continuity.alarms(now_ns) if series.continuity is not None else ():
+                    self._alarm(pair, series, hole, now_ns)
         self._flush()
+
+    # -- what the backfill asks, see `daedalus_collector.backfill.Recovering`
+
+    def missing(self, pair: Pair, first: int) -> Hole | None:
+        holes = self._holes(pair, first)
+        if not holes:
+            return None
+        lowest, highest = min(holes), max(holes)
+        return Hole(lowest.first, highest.last, lowest.from_ns, highest.to_ns, explained=True)
+
+    def recover(self, pair: Pair, trade: Trade) -> bool:
+        series = self._series.get(pair)
+        number = number_of(trade.id)
+        if series is None or series.continuity is None or number is None or not series.continuity.misses(number):
+            return False
+        self._metrics.received[pair.channel] += 1
+        if not self._outbox.add(series.line, trade):
+            self._metrics.discarded[pair.channel, "outbox_full"] += 1
+            return False  # it stays missing, and is counted as such
+        series.continuity.add(number, trade.received_ns)
+        if series.ids is not None and trade.id is not None:
+            series.ids.add(trade.id)
+        return True
+
+    def recovered(self, wanted: Wanted, count: int, why: str) -> None:
+        pair, gap, first, _ = wanted
+        series = self._series.get(pair)
+        if series is None or series.continuity is None or first not in series.held:
+            self._write(pair, gap)  # let go meanwhile, so what is missing is not known any more
+            return
+        missing = sum(hole.size for hole in self._holes(pair, first))
+        series.continuity.forget(first, self._end(series, first))
+        series.held.remove(first)
+        if gap.cause == "sequence_gap":
+            series.false_alarms = series.false_alarms + 1 if why == NO_MORE and not count else 0
+        if series.false_alarms >= MOST_FALSE_ALARMS:
+            series.continuity = None
+            self._metrics.errors["ids_not_dense"] += 1
+            _log.error("trade ids have holes of their own", exchange=self._metrics.exchange, symbol=pair.symbol)
+        told = f"{gap.detail}; recovered {count} trades over REST"
+        told += f", {missing} are missing: {why}" if missing and why else ""
+        self._write(pair, msgspec.structs.replace(gap, received_ns=self._clock_ns(), records=missing, detail=told))
 
     def stop(self) -> None:
         """Write down what is still open; nothing may be recorded afterwards."""
+        if self.backfill is not None:
+            self.backfill.stop()
         for pair, gap in self._gaps.stop(self._clock_ns()):
             self._write(pair, gap)
 
     @property
     def open_gaps(self) -> int:
         return len(self._gaps.open) + len(self._gaps.refusals)
+
+    def _close(self, pair: Pair, series: _Series, gap: Gap) -> None:
+        """Write a gap that closed now, or leave it to the backfill."""
+        continuity = series.continuity
+        if continuity is None or continuity.next is None:
+            self._write(pair, gap)
+            return
+        first = continuity.next
+        if gap.cause == "collector_down":
+            first = min([first, *(hole.first for hole in continuity.holes)])
+        continuity.explain(gap.to_ns)
+        self._recover(pair, series, gap, first)
+
+    def _alarm(self, pair: Pair, series: _Series, hole: Hole, now_ns: int) -> None:
+        detail = f"trades {hole.first} to {hole.last} did not come"
+        gap = Gap(now_ns, pair.channel, "sequence_gap", hole.from_ns, hole.to_ns, hole.size, detail)
+        self._recover(pair, series, gap, hole.first)
+
+    def _recover(self, pair: Pair, series: _Series, gap: Gap, first: int) -> None:
+        if self.backfill is not None and self.backfill.offer(pair, gap, first):
+            series.held.append(first)
+        else:
+            self._write(pair, gap)
+
+    def _holes(self, pair: Pair, first: int) -> list[Hole]:
+        series = self._series.get(pair)
+        if series is None or series.continuity is None:
+            return []
+        return series.continuity.within(first, self._end(series, first))
+
+    def _end(self, series: _Series, first: int) -> float:
+        """Where the next gap's trades begin."""
+        return min((other for other in series.held if other > first), default=float("inf"))
 
     def _write(self, pair: Pair, gap: Gap) -> None:
         if len(self._pending) == PENDING_GAPS:

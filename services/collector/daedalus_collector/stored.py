@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from datetime import datetime
 
 import msgspec
@@ -27,41 +27,71 @@ _FETCH_SECONDS = 5.0
 _log = structlog.get_logger()
 
 
-class Tail(msgspec.Struct, frozen=True):
-    """The end of a subject."""
+class Tail(msgspec.Struct):
+    """The end of a subject, as far back as it was read."""
 
-    last_received_ns: int
-    trade_ids: dict[str, list[str]]
+    last_received_ns: int = 0
+    oldest_ns: int = 0
+    ends: dict[str, tuple[str, int]] = {}
+    """Symbol → who recorded it last (`instance.boot`), and when its last record was received."""
+    runs: dict[str, int] = {}
+    """`instance.boot` → when the last record of that run was received."""
+    trade_ids: dict[str, list[str]] = {}
     """Symbol → the ids of its last trades, oldest first."""
+    trade_received_ns: dict[str, list[int]] = {}
+    """The same trades → when they were received."""
+
+    def complete_until_ns(self, symbol: str, others: Collection[str], mine: str = "") -> int | None:
+        """Until when a symbol is known to be complete, were nobody recording it now. `others`: the replicas that live;
+        `mine`: the run that asks.
+
+        The last record of the run that had it last, when that run is over; while it goes on, the symbol's own last one.
+        None: it has none in what was read.
+        """
+        if symbol not in self.ends:
+            return None
+        run, received_ns = self.ends[symbol]
+        goes_on = run == mine or run.rpartition(".")[0] in others
+        return received_ns if goes_on else max(received_ns, self.runs[run])
+
+    def note(self, batch: wire.Batch) -> None:
+        run = f"{batch.instance}.{batch.boot}"
+        for part in batch.parts:
+            records = wire.decode_records(batch.channel, part.records)
+            if not records:
+                continue
+            received_ns = max(record.received_ns for record in records)
+            self.last_received_ns = max(self.last_received_ns, received_ns)
+            self.oldest_ns = min(self.oldest_ns or received_ns, received_ns)
+            self.runs[run] = max(self.runs.get(run, 0), received_ns)
+            if received_ns >= self.ends.get(part.symbol, ("", 0))[1]:
+                self.ends[part.symbol] = (run, received_ns)
+            trades = [record for record in records if isinstance(record, Trade) and record.id is not None]
+            self.trade_ids.setdefault(part.symbol, []).extend(str(trade.id) for trade in trades)
+            self.trade_received_ns.setdefault(part.symbol, []).extend(trade.received_ns for trade in trades)
 
 
-async def tail(js: JetStreamContext, shard: int, subject: str) -> Tail | None:
-    """The last records of a subject; None when it holds none that this version can read."""
+async def tail(js: JetStreamContext, shard: int, subject: str, without: str = "") -> Tail | None:
+    """The last records of a subject but those of the boot `without`; None when it holds none that this version can read."""
     stream = shard_stream(shard)
     try:
         last = await js.get_last_msg(stream, subject)
     except NotFoundError:
         return None
-    if last.data is None or last.seq is None:
+    if last.seq is None:
         return None
-    try:
-        batch = wire.decode(last.data)
-        received = [
-            record.received_ns for part in batch.parts for record in wire.decode_records(batch.channel, part.records)
-        ]
-    except WireError as error:
-        _log.warning("last batch was not readable", subject=subject, error=str(error))
-        return None
-    ids: dict[str, list[str]] = {}
-    if batch.channel == "trade":
-        first = max(1, last.seq - TAIL_SEQUENCES)
-        config = ConsumerConfig(
-            deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=first, filter_subject=subject
-        )
-        async with contextlib.aclosing(_read(js, stream, config)) as messages:
-            async for message in messages:
-                _note_trades(message.data, ids)
-    return Tail(max(received, default=0), ids)
+    found = Tail()
+    first = max(1, last.seq - TAIL_SEQUENCES)
+    config = ConsumerConfig(deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=first, filter_subject=subject)
+    async with contextlib.aclosing(_read(js, stream, config)) as messages:
+        async for message in messages:
+            try:
+                batch = wire.decode(message.data)
+                if batch.boot != without:
+                    found.note(batch)
+            except WireError as error:
+                _log.warning("earlier batch was not readable", subject=subject, error=str(error))
+    return found if found.runs else None
 
 
 async def message_ids(js: JetStreamContext, shard: int, subject: str, since: datetime) -> set[str]:
@@ -71,16 +101,6 @@ async def message_ids(js: JetStreamContext, shard: int, subject: str, since: dat
     )
     async with contextlib.aclosing(_read(js, shard_stream(shard), config)) as messages:
         return {message.headers[Header.MSG_ID] async for message in messages if message.headers}
-
-
-def _note_trades(message: bytes, ids: dict[str, list[str]]) -> None:
-    try:
-        for part in wire.decode(message).parts:
-            for record in wire.decode_records("trade", part.records):
-                if isinstance(record, Trade) and record.id is not None:
-                    ids.setdefault(part.symbol, []).append(record.id)
-    except WireError as error:
-        _log.warning("earlier batch was not readable", error=str(error))
 
 
 async def _read(js: JetStreamContext, stream: str, config: ConsumerConfig) -> AsyncGenerator[Msg, None]:

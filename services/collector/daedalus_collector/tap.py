@@ -238,13 +238,7 @@ def tapped(exchange_class: Any, listener: Listener, kept_levels: int = 0, derive
             return super().order_book(snapshot or {}, max(depth, kept_levels) if depth else depth)
 
         def safe_ticker(self, ticker: dict[str, Any], _market: Any = None) -> dict[str, Any]:
-            for name in TICKER_NUMBERS:
-                ticker[name] = _number(ticker.get(name))
-            if ticker["last"] is None:
-                ticker["last"] = ticker["close"]
-            for name in derived:
-                ticker[name] = None
-            return ticker
+            return _as_sent(ticker, derived)
 
         def safe_trade(self, trade: dict[str, Any], _market: Any = None) -> dict[str, Any]:
             for name in ("price", "amount"):
@@ -253,6 +247,16 @@ def tapped(exchange_class: Any, listener: Listener, kept_levels: int = 0, derive
 
     Tapped.__name__ = exchange_class.__name__
     return Tapped
+
+
+def _as_sent(ticker: dict[str, Any], derived: tuple[str, ...]) -> dict[str, Any]:
+    for name in TICKER_NUMBERS:
+        ticker[name] = _number(ticker.get(name))
+    if ticker["last"] is None:
+        ticker["last"] = ticker["close"]
+    for name in derived:
+        ticker[name] = None
+    return ticker
 
 
 def _number(value: Any) -> float | None:

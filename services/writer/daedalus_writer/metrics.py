@@ -16,7 +16,7 @@ class Metrics:
         )
         self.discarded_records = Counter(
             "daedalus_writer_discarded_records",
-            "Records read again that are committed already",
+            "Records that are written already: read again, or recorded by another collector too",
             by_channel,
             registry=registry,
         )

@@ -6,6 +6,7 @@ read ─▶ intake (rows into open segments) ─▶ flush (memory → spool) ─
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import shutil
 import time
@@ -29,8 +30,10 @@ from daedalus_writer.commit import Sealer, publish_file
 from daedalus_writer.commit_log import CommitLog
 from daedalus_writer.disk import Disk
 from daedalus_writer.layout import Folders, Key
+from daedalus_writer.merging import Merger
 from daedalus_writer.metrics import Metrics
 from daedalus_writer.reader import InterruptedReadError, Message, Reader
+from daedalus_writer.recent import recent
 from daedalus_writer.recovery import recover, start_of_reading
 from daedalus_writer.rotation import Limits, due, surplus
 from daedalus_writer.segment import START, Position, Segment
@@ -71,6 +74,7 @@ class ShardWriter:
         """Gap records about a key, counted into its footer."""
         self._sealing: deque[tuple[Segment, str]] = deque()
         self._to_commit = asyncio.Event()
+        self._merger = Merger()
         self._spools: dict[int, Spool] = {}
         self._spool_lock = asyncio.Lock()
         self._buffered = 0
@@ -93,6 +97,7 @@ class ShardWriter:
         self._position = self._recovered.position
         for path in self._recovered.paths:
             self._sealer.note_used(path)
+        await self._remember()
         passed("recovered")
         started.set()
         async with asyncio.TaskGroup() as tasks:
@@ -168,14 +173,28 @@ class ShardWriter:
             rows = len(records)
             received.inc(rows)
             key = Key(batch.exchange, batch.channel, part.symbol, batch.hour)
+            series = (key.exchange, key.channel, key.symbol)
+            merged, kept = self._merger.merged(series, batch.instance, part, records)
             if self._recovered.has(key, at):
                 discarded.inc(rows)
-            elif rows:
-                self._buffered += self._segment(key, part.market_id).append(part, rows, at, message.timestamp_ns)
+                continue
+            if kept < rows:
+                discarded.inc(rows - kept)
+            if kept:
+                self._buffered += self._segment(key, part.market_id).append(merged, kept, at, message.timestamp_ns)
                 if batch.channel == "gap":
                     self._gaps.update(
                         Key(key.exchange, gap.channel, key.symbol, key.hour) for gap in records if isinstance(gap, Gap)
                     )
+
+    async def _remember(self) -> None:
+        """What several collectors recorded before our first message: part of it may come again."""
+        for message in await recent(self._nats, self._shard, self._position, self._config.ingestion):
+            with contextlib.suppress(WireError):
+                batch = decode(message.data)
+                for part in batch.parts:
+                    records = decode_records(batch.channel, part.records)
+                    self._merger.merged((batch.exchange, batch.channel, part.symbol), batch.instance, part, records)
 
     def _counters(self, exchange: str, channel: str) -> tuple[Counter, Counter]:
         """Of received and of discarded records: looking a labelled counter up costs as much as laying a part away."""

@@ -155,3 +155,17 @@ async def test_a_checksum_error_is_a_gap_of_the_book_it_names(case: Case) -> Non
     assert len(case.troubles) == 3
     assert case.metrics.errors == {"ChecksumError": 2, "ExchangeError": 1}
     assert not client.abandoned
+
+
+async def test_a_book_that_stays_crossed_is_built_anew() -> None:
+    """Counted once, recorded all the same, and after a second its connection is opened anew."""
+    case = Case()
+    client = case.client({BOOK}, connected_ns=1, last_data_ns=5 * SECOND)
+    book = {"symbol": "BTC/USD", "bids": [[2.0, 1.0]], "asks": [[1.0, 1.0]], "timestamp": None, "nonce": None}
+    for moment_ns in (0, SECOND // 2, SECOND):
+        assert case.connections.on_result("orderbook", book, moment_ns)
+    assert case.gone == []
+    await asyncio.sleep(0)
+    assert case.gone == [client]
+    assert case.sink.told == [(frozenset({BOOK}), 5 * SECOND, "sequence_gap")]
+    assert case.metrics.errors["crossed_book"] == 1

@@ -168,3 +168,21 @@ def test_exchange_ids_are_those_of_ccxt() -> None:
     """The list that every service checks against is ccxt's own."""
     assert set(ccxt.pro.exchanges) == EXCHANGE_IDS
     assert set(ALIASES.values()) <= EXCHANGE_IDS
+
+
+ONE_SYMBOL = 'ccxt: {{exchanges: {{kraken: {{channels: {{watchTrades: ["{}"]}}}}}}}}'
+
+
+@pytest.mark.parametrize("symbol", ["*", "*/USD", "BTC/*:USDT", "BTC/USD", "1000*/USDT"])
+def test_patterns_are_symbols(tmp_path: Path, symbol: str) -> None:
+    """`*` stands for characters, also for all of them."""
+    config = load(tmp_path, ONE_SYMBOL.format(symbol))
+    assert config.ccxt.exchanges["kraken"].channels.watch_trades == [symbol]
+
+
+@pytest.mark.parametrize("symbol", ["BTC", "**", "**/USD", "BTC*", "BTC/US?", "[AB]/USD", "*/USD EUR", ""])
+def test_junk_is_no_pattern(tmp_path: Path, symbol: str) -> None:
+    """One clear line says what is expected."""
+    where = "ccxt.exchanges.kraken.channels.watchTrades[0]"
+    expected = f"{where}: expected a symbol like BTC/USD or a pattern like */USD, was {symbol!r}"
+    assert mistakes(tmp_path, ONE_SYMBOL.format(symbol)) == [expected]

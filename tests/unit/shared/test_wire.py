@@ -39,7 +39,15 @@ def test_any_messagepack_reader_reads_a_batch() -> None:
     """A batch is plain MessagePack: a reader that knows nothing of us sees the records."""
     version, exchange, *_, parts = msgspec.msgpack.decode(wire.encode(batch("trade", TRADE)))
     assert (version, exchange) == (1, "kraken")
-    assert parts == [["BTC/USD", "XBT/USD", 1, [[1, None, "a", 60000.01, 0.1 + 0.2, "buy"]]]]
+    assert parts == [["BTC/USD", "XBT/USD", 1, [[1, None, "a", 60000.01, 0.1 + 0.2, "buy", None]]]]
+
+
+def test_a_trade_of_an_older_version_is_read() -> None:
+    """It is shorter: what it does not have is None. And an older reader passes over what is new."""
+    older = msgspec.msgpack.encode([[1, None, "a", 60000.01, 0.1 + 0.2, "buy"]])
+    assert wire.decode_records("trade", older) == [TRADE]
+    newer = msgspec.msgpack.encode([[1, None, "a", 60000.01, 0.1 + 0.2, "buy", "backfill", "unknown"]])
+    assert wire.decode_records("trade", newer) == [msgspec.structs.replace(TRADE, source="backfill")]
 
 
 @pytest.mark.parametrize("count", [0, 3, 15, 16, 70_000])

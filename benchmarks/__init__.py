@@ -1,0 +1,1 @@
+"""Benchmarks: `make bench`. What is measured, and how, is docs/benchmarks.md."""

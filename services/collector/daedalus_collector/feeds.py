@@ -1,0 +1,54 @@
+"""Which feed records an exchange: its own, where there is one, or ccxt's. ccxt is imported only where it is used."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Protocol
+
+from daedalus.config import Exchange, Ingestion
+from daedalus.errors import ConfigError
+from daedalus.exchanges import ALIASES
+from daedalus_collector.feed import Feed, Sink
+from daedalus_collector.metrics import Metrics
+from daedalus_collector.native import FEEDS
+
+
+class AnyFeed(Feed, Protocol):
+    """What the process needs of a feed besides."""
+
+    loaded: asyncio.Event
+    """Set when the markets are known."""
+
+    def frames(self) -> int:
+        """WebSocket data frames since the start."""
+
+
+def is_native(name: str, settings: Exchange) -> bool:
+    """Whether the exchange of that configured name gets a native feed. Raises ConfigError."""
+    feed = FEEDS.get(ALIASES.get(name, name))
+    symbols = [symbol for symbols in settings.channels.symbols().values() for symbol in symbols]
+    strange = [] if feed is None else [symbol for symbol in symbols if not feed.takes(symbol)]
+    if settings.feed == "native":
+        where, there = f"ccxt.exchanges.{name}.feed", ", ".join(sorted(FEEDS))
+        if feed is None:
+            raise ConfigError([f"{where}: expected auto or ccxt (native feeds: {there}), was 'native'"])
+        if strange:
+            raise ConfigError([f"{where}: expected auto or ccxt for {strange[0]}, which is not native, was 'native'"])
+    return (
+        feed is not None
+        and not strange
+        and settings.feed != "ccxt"
+        and not (settings.feed == "auto" and settings.options.ccxt)
+    )
+
+
+def make(
+    name: str, settings: Exchange, ingestion: Ingestion, secrets: Mapping[str, str], sink: Sink, metrics: Metrics
+) -> AnyFeed:
+    """The feed of one exchange; nothing is connected yet. Raises ConfigError."""
+    if is_native(name, settings):
+        return FEEDS[ALIASES.get(name, name)](name, settings, ingestion, secrets, sink, metrics)
+    from daedalus_collector.ccxt_feed import CcxtFeed  # noqa: PLC0415  # 16 MB that a native feed does without
+
+    return CcxtFeed(name, settings, ingestion, secrets, sink, metrics)

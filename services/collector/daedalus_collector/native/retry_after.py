@@ -1,0 +1,20 @@
+"""How long an exchange asks to be left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+TOO_MANY = (418, 429)
+"""418 is Binance's ban after too many 429 (developers.binance.com, Spot REST API, "IP limits")."""
+LEAST_SECONDS = 10.0
+"""After "too many" without a word of how long."""
+MOST_SECONDS = 900.0
+"""Of what is asked, so that a strange header does not end the recording."""
+
+
+def retry_after_seconds(headers: Mapping[str, str] | None, status: int) -> float:
+    """From the header Retry-After in seconds; 0 when nothing is asked."""
+    told = (headers or {}).get("Retry-After", "")
+    if told.isdigit():
+        return min(MOST_SECONDS, float(told))
+    return LEAST_SECONDS if status in TOO_MANY else 0.0

@@ -1,0 +1,227 @@
+"""A WebSocket client for many small frames: each is handed on where its bytes arrive, without a task to wake (RFC 6455).
+
+Waking a task for every frame, as aiohttp's reader does, costs as much as all that is done with it afterwards. No extension
+is offered, so frames are never compressed. What arrives is stamped before anything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import ssl
+import time
+from collections.abc import Callable
+from typing import cast
+
+from daedalus.errors import TransientError
+from daedalus_collector.native import handshake
+from daedalus_collector.native.retry_after import retry_after_seconds
+
+MOST_BYTES = 64_000_000
+"""Of one message: Coinbase sends whole books, 4 MB for 40,000 levels."""
+MOST_HEAD_BYTES = 65_536
+TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
+FIN = 0x80
+
+OnMessage = Callable[[bytes, int], None]
+"""A text or binary message and the time when its last bytes were received, in nanoseconds. Must not raise."""
+
+
+class RefusedError(TransientError):
+    """The server answered, and not with a WebSocket. `retry_seconds`: what it asked to wait, at the least."""
+
+    def __init__(self, message: str, retry_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_seconds = retry_seconds
+
+
+class WebSocket(asyncio.Protocol):
+    """`opened` and `closed` are its two events; the result of `closed` says why it ended."""
+
+    def __init__(self, to: handshake.Address, on_message: OnMessage) -> None:
+        loop = asyncio.get_running_loop()
+        self.opened: asyncio.Future[None] = loop.create_future()
+        self.closed: asyncio.Future[str] = loop.create_future()
+        self.heard_ns = 0
+        """When anything came last; pongs too."""
+        self._to = to
+        self._key = base64.b64encode(os.urandom(16))
+        self._on_message: OnMessage | None = on_message
+        self._transport: asyncio.Transport | None = None
+        self._buffer = bytearray()
+        self._needed = 0
+        """Bytes that the buffer must hold before looking at it again makes sense."""
+        self._fragments: list[bytes] = []
+        self._why = ""
+
+    # -- what the connection does
+
+    def send(self, text: bytes) -> None:
+        self._frame(TEXT, text)
+
+    def ping(self) -> None:
+        self._frame(PING, b"")
+
+    async def close(self, seconds: float) -> None:
+        """Hand nothing on any more, say goodbye, and cut the line when the peer takes no part in that."""
+        self._on_message = None
+        self._frame(CLOSE, (1000).to_bytes(2, "big"))
+        try:
+            async with asyncio.timeout(seconds):
+                await asyncio.shield(self.closed)
+        except TimeoutError:
+            self.abort()
+
+    def abort(self) -> None:
+        """Cut the line."""
+        self._on_message = None
+        if self._transport is not None:
+            self._transport.abort()
+
+    # -- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.write(handshake.request(self._to, self._key))
+
+    def data_received(self, data: bytes) -> None:
+        received_ns = self.heard_ns = time.time_ns()
+        if not self.opened.done():
+            data = self._head(data)
+            if not self.opened.done():
+                return
+        if self._buffer:
+            self._buffer += data
+            if len(self._buffer) < self._needed:
+                return
+            data = bytes(self._buffer)
+            self._buffer.clear()
+        rest = self._read(data, received_ns)
+        if rest < len(data):
+            self._buffer += data[rest:] if rest else data
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        why = self._why or (f"{type(exc).__name__}: {exc}" if exc is not None else "closed without a word")
+        if not self.opened.done():
+            self.opened.set_exception(RefusedError(why, 0.0))
+        if not self.closed.done():
+            self.closed.set_result(why)
+
+    # -- inside
+
+    def _head(self, data: bytes) -> bytes:
+        """Take the server's answer; returns what follows it."""
+        self._buffer += data
+        head, end, rest = bytes(self._buffer).partition(b"\r\n\r\n")
+        if not end:
+            if len(head) > MOST_HEAD_BYTES:
+                self._end("the answer to the handshake does not end")
+            return b""
+        self._buffer.clear()
+        try:
+            said = handshake.answer(head)
+        except ValueError as error:
+            self._end(str(error))
+            return b""
+        if said.status == 101 and handshake.accepts(said, self._key):
+            self.opened.set_result(None)
+            return rest
+        wait = retry_after_seconds(said.headers, said.status)
+        self.opened.set_exception(RefusedError(f"the exchange refused the connection with {said.status}", wait))
+        self._end(f"refused with {said.status}")
+        return b""
+
+    def _read(self, data: bytes, received_ns: int) -> int:
+        """Hand on every whole frame; returns where the rest begins, and notes how much is needed to go on."""
+        at, end = 0, len(data)
+        while end - at >= 2:
+            length, start = data[at + 1], at + 2
+            if length == 126:
+                start += 2
+                length = int.from_bytes(data[at + 2 : start], "big")
+            elif length == 127:
+                start += 8
+                length = int.from_bytes(data[at + 2 : start], "big")
+            if start > end:
+                break
+            stop = start + length
+            if stop > end:
+                if length > MOST_BYTES:
+                    self._end(f"a message of {length} bytes")
+                    return end
+                self._needed = stop - at
+                return at
+            first = data[at]
+            if first == FIN | TEXT or first == FIN | BINARY:  # the hot path
+                if self._on_message is not None:
+                    self._on_message(data[start:stop], received_ns)
+            else:
+                self._other(first, data[start:stop], received_ns)
+            at = stop
+        self._needed = 0
+        return at
+
+    def _other(self, first: int, payload: bytes, received_ns: int) -> None:
+        opcode = first & 0x0F
+        if first & 0x70:
+            self._end("a frame with an extension that was not agreed on")
+        elif opcode in (0, TEXT, BINARY):
+            self._fragments.append(payload)
+            if sum(map(len, self._fragments)) > MOST_BYTES:
+                self._end(f"a message of more than {MOST_BYTES} bytes")
+            elif first & FIN:
+                message = b"".join(self._fragments)
+                self._fragments.clear()
+                if self._on_message is not None:
+                    self._on_message(message, received_ns)
+        elif opcode == PING:
+            self._frame(PONG, payload)
+        elif opcode == CLOSE:
+            code = int.from_bytes(payload[:2], "big") if payload else 1005
+            reason = payload[2:].decode(errors="replace")
+            self._why = f"closed by the exchange with code {code}{f', {reason}' if reason else ''}"
+            self._frame(CLOSE, payload[:2])
+            self._end(self._why)
+
+    def _frame(self, opcode: int, payload: bytes) -> None:
+        """Clients mask what they send."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        length = len(payload)
+        if length < 126:
+            head = bytes((FIN | opcode, FIN | length))
+        elif length < 65_536:
+            head = bytes((FIN | opcode, FIN | 126)) + length.to_bytes(2, "big")
+        else:
+            head = bytes((FIN | opcode, FIN | 127)) + length.to_bytes(8, "big")
+        mask = os.urandom(4)
+        stream = (mask * (length // 4 + 1))[:length]
+        masked = int.from_bytes(payload, "big") ^ int.from_bytes(stream, "big")
+        self._transport.write(head + mask + masked.to_bytes(length, "big"))
+
+    def _end(self, why: str) -> None:
+        """Nothing more is read; the peer sees the end of the line."""
+        self._why = self._why or why
+        self._on_message = None
+        if self._transport is not None:
+            self._transport.close()
+
+
+async def dial(url: str, context: ssl.SSLContext | None, on_message: OnMessage, seconds: float) -> WebSocket:
+    """An open WebSocket. Raises RefusedError, OSError, TimeoutError."""
+    to = handshake.address(url)
+    websocket = None
+    try:
+        async with asyncio.timeout(seconds):
+            _, websocket = await asyncio.get_running_loop().create_connection(
+                lambda: WebSocket(to, on_message), to.host, to.port, ssl=context if to.tls else None
+            )
+            await websocket.opened
+    except BaseException:
+        if websocket is not None:
+            websocket.opened.cancel()
+            websocket.abort()
+        raise
+    return websocket

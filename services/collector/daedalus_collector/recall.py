@@ -1,0 +1,73 @@
+"""What was recorded of a pair before: by an earlier run, or by another replica. Reads the streams."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+import msgspec
+from nats.js import JetStreamContext
+
+from daedalus.config import Nats
+from daedalus.naming import CHECKPOINT_BUCKET, batch_subject, shard_of, symbol_token
+from daedalus_collector.feed import Pair
+from daedalus_collector.stored import Tail, tail
+
+
+class Past(msgspec.Struct, frozen=True):
+    until_ns: int | None
+    """Complete until then; None: it was never recorded."""
+    trade_ids: list[str] = []
+    """The last ones, oldest first."""
+    trade_received_ns: list[int] = []
+
+
+class Recall:
+    """Of one exchange. `instance` and `boot` are this run's."""
+
+    def __init__(self, js: JetStreamContext, config: Nats, exchange: str, instance: str, boot: str) -> None:
+        self._js = js
+        self._config = config
+        self._exchange = exchange
+        self._boot = boot
+        self._run = f"{instance}.{boot}"
+
+    async def past(self, pairs: Iterable[Pair], others: Collection[str], *, own: bool = True) -> dict[Pair, Past]:
+        """`others`: the replicas that live. `own`: whether this run's records count. Raises nats' errors."""
+        known = await self._known()
+        tails: dict[str, Tail | None] = {}
+        found = {}
+        for pair in pairs:
+            shard = shard_of(self._exchange, pair.symbol, self._config.shards)
+            symbol = pair.symbol if self._config.subject_by_symbol else None
+            subject = batch_subject(shard, self._exchange, pair.channel, symbol)
+            if subject not in tails:
+                tails[subject] = await tail(self._js, shard, subject, "" if own else self._boot)
+            end = tails[subject]
+            if end is None:
+                found[pair] = Past(None)
+                continue
+            until_ns = end.complete_until_ns(pair.symbol, others, self._run)
+            if until_ns is None and _key(self._exchange, pair) in known:
+                until_ns = end.oldest_ns if others else end.last_received_ns
+            ids = end.trade_ids.get(pair.symbol, [])
+            found[pair] = Past(until_ns, ids, end.trade_received_ns.get(pair.symbol, []))
+        return found
+
+    async def note(self, pairs: Iterable[Pair]) -> None:
+        """Remember that these are recorded: a market that was quiet until a crash has no record that would say so."""
+        known = await self._known()
+        bucket = await self._js.key_value(CHECKPOINT_BUCKET)
+        for pair in pairs:
+            if (key := _key(self._exchange, pair)) not in known:
+                await bucket.put(key, b"")
+
+    async def _known(self) -> set[str]:
+        subject = f"$KV.{CHECKPOINT_BUCKET}."
+        info = await self._js.stream_info(
+            f"KV_{CHECKPOINT_BUCKET}", subjects_filter=f"{subject}recorded.{self._exchange}.>"
+        )
+        return {found.removeprefix(subject) for found in info.state.subjects or {}}
+
+
+def _key(exchange: str, pair: Pair) -> str:
+    return f"recorded.{exchange}.{pair.channel}.{symbol_token(pair.symbol)}"
