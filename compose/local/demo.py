@@ -21,6 +21,8 @@ SYMBOLS = {
     "binance": ["BTC/USDT", "ETH/USDT", "SOL/USDT"],
     "coinbaseadvanced": ["BTC/USD", "ETH/USD", "SOL/USD"],
 }
+_READY_SECONDS = 60.0
+
 SIMULATED = {"binance": "binance", "coinbaseadvanced": "coinbase"}
 """Configured name → the simulator's."""
 
@@ -37,6 +39,8 @@ def run(root: Path, seconds: float) -> int:
         print(
             f"Recording two simulated exchanges for {seconds:.0f} s into {root}; status page http://127.0.0.1:{pipeline.supervisor.port}/"
         )
+        if not wait_until(lambda: all(process.ready() for process in pipeline.processes), _READY_SECONDS):
+            raise RuntimeError(f"not everything became ready in {_READY_SECONDS:.0f} s; logs: {root / 'logs'}")
         watch(pipeline, seconds)
         simulator.ask("POST", "/sim/pause")
         sent = simulator.sent()
