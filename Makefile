@@ -40,7 +40,7 @@ e2e: env ## The containers: needs a Docker engine
 	$(BIN)/python -m pytest -m e2e tests/e2e
 
 bench: env ## Measure against what there is to beat, 10 minutes; BENCH=--quick for one
-	@PYTHONPATH=compose:$$PYTHONPATH $(BIN)/python -m benchmarks $(BENCH)
+	@PYTHONPATH=compose $(BIN)/python -m benchmarks $(BENCH)
 
 images: ## Build the containers' images
 	docker compose build

@@ -70,10 +70,11 @@ def measure(directory: Path, quick: bool, note: Note) -> list[Row]:  # noqa: FBT
     rows = []
     for exchange in sizes.exchanges:
         found: dict[str, list[Live]] = {"native": [], "ccxt": [], "bare": []}
-        with _simulator(exchange, directory) as endpoint, _nats(directory) as nats:
+        with _simulator(exchange, directory) as endpoint:
             for number in range(sizes.rounds):
                 for side, runs in found.items():
-                    runs.append(_live(side, exchange, endpoint, nats, directory, sizes))
+                    with _nats(directory / f"{exchange}-{number}-{side}") as nats:
+                        runs.append(_live(side, exchange, endpoint, nats, directory, sizes))
                     note(
                         f"{exchange}, round {number + 1}, {side}: {runs[-1].microseconds:.0f} µs CPU per frame at "
                         f"{runs[-1].frames_per_second:.0f} frames/s, RSS {runs[-1].rss_bytes / _MB:.0f} MB"
@@ -117,7 +118,8 @@ def _simulator(exchange: str, directory: Path) -> Iterator[str]:
 
 @contextmanager
 def _nats(directory: Path) -> Iterator[str]:
-    server = NatsServer(directory / "nats", sync_interval="2m")
+    """Empty: a collector reads the end of what an earlier one left."""
+    server = NatsServer(directory, sync_interval="2m")
     server.start()
     try:
         yield server.url
@@ -219,7 +221,7 @@ def _timed(handler: Handler, frames: Sequence[bytes]) -> float:
 
 async def _loads(note: Note) -> list[tuple[str, str, list[bytes], list[bytes]]]:
     """(what it is, exchange, frames, what comes before them: changes, and a snapshot as the last)."""
-    loads = []
+    loads: list[tuple[str, str, list[bytes], list[bytes]]] = []
     for exchange, path in RECORDINGS.items():
         if not path.exists():
             note(f"no recorded frames at {path}: set DAEDALUS_FRAMES")

@@ -39,8 +39,7 @@ def run(root: Path, seconds: float) -> int:
         print(
             f"Recording two simulated exchanges for {seconds:.0f} s into {root}; status page http://127.0.0.1:{pipeline.supervisor.port}/"
         )
-        if not wait_until(lambda: all(process.ready() for process in pipeline.processes), _READY_SECONDS):
-            raise RuntimeError(f"not everything became ready in {_READY_SECONDS:.0f} s; logs: {root / 'logs'}")
+        wait_until_ready(pipeline)
         watch(pipeline, seconds)
         simulator.ask("POST", "/sim/pause")
         sent = simulator.sent()
@@ -62,6 +61,13 @@ def run(root: Path, seconds: float) -> int:
     text, wrong = table({**columns, "in Parquet": in_parquet(root)})
     print(f"\n{text}\n", *problems, how_to_query(root), sep="\n")
     return 1 if problems or wrong else 0
+
+
+def wait_until_ready(pipeline: Pipeline) -> None:
+    """Raises RuntimeError when a process does not get ready."""
+    if not wait_until(lambda: all(process.ready() for process in pipeline.processes), _READY_SECONDS):
+        said = "".join(f"\n{one.name}: {one.get('/readyz')}" for one in pipeline.processes if not one.ready())
+        raise RuntimeError(f"not everything became ready in {_READY_SECONDS:.0f} s:{said}")
 
 
 def watch(pipeline: Pipeline, seconds: float) -> None:

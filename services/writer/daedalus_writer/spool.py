@@ -24,8 +24,9 @@ _CODEC = pa.Codec("zstd", compression_level=1)
 
 
 ROW_GROUP_ROWS = 50_000
-ROW_GROUP_BYTES = 16_000_000
-"""Of encoded records: with their decoded copies and their columns about 60 MB while they are written."""
+ROW_GROUP_BYTES = 2_000_000
+"""Of encoded records, which are in memory about six times over while they are written: measured over an hour of order
+books, the peak of the process is 160 MB with 2 MB and 204 MB with 16 MB, for 2 % more bytes on disk."""
 
 
 class SpoolError(PermanentError):

@@ -58,10 +58,10 @@ def test_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_frames_are_joined_into_row_groups() -> None:
-    """Small frames are put together up to 50,000 rows or 16 MB, in order, and nothing is left over."""
+    """Small frames are put together up to 50,000 rows or 2 MB, in order, and nothing is left over."""
     frames = [(700, bytes([number % 251])) for number in range(150)]
     groups = list(joined(frames))
     assert [rows for rows, _ in groups] == [50_400, 50_400, 4_200]
     assert b"".join(records for _, records in groups) == b"".join(records for _, records in frames)
-    assert [len(records) for _, records in joined([(1, bytes(10_000_000))] * 3)] == [20_000_000, 10_000_000]
+    assert [len(records) for _, records in joined([(1, bytes(1_500_000))] * 3)] == [3_000_000, 1_500_000]
     assert list(joined([])) == []

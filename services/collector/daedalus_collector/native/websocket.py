@@ -20,7 +20,9 @@ from daedalus_collector.native.retry_after import retry_after_seconds
 
 MOST_BYTES = 64_000_000
 """Of one message: Coinbase sends whole books, 4 MB for 40,000 levels."""
-MOST_HEAD_BYTES = 65_536
+MOST_HEAD_BYTES = 16_384
+BUFFER_BYTES = 65_536
+"""What one read takes, at the most: into a buffer that is there already, where asyncio would make one of 256 kB each time."""
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 FIN = 0x80
 
@@ -36,7 +38,7 @@ class RefusedError(TransientError):
         self.retry_seconds = retry_seconds
 
 
-class WebSocket(asyncio.Protocol):
+class WebSocket(asyncio.BufferedProtocol):
     """`opened` and `closed` are its two events; the result of `closed` says why it ended."""
 
     def __init__(self, to: handshake.Address, on_message: OnMessage) -> None:
@@ -49,7 +51,8 @@ class WebSocket(asyncio.Protocol):
         self._key = base64.b64encode(os.urandom(16))
         self._on_message: OnMessage | None = on_message
         self._transport: asyncio.Transport | None = None
-        self._buffer = bytearray()
+        self._view = memoryview(bytearray(BUFFER_BYTES))
+        self._filled = 0
         self._needed = 0
         """Bytes that the buffer must hold before looking at it again makes sense."""
         self._fragments: list[bytes] = []
@@ -79,27 +82,31 @@ class WebSocket(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    # -- asyncio.Protocol
+    # -- asyncio.BufferedProtocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._transport.write(handshake.request(self._to, self._key))
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # one size serves
+        return self._view[self._filled :]
+
+    def buffer_updated(self, nbytes: int) -> None:
         received_ns = self.heard_ns = time.time_ns()
-        if not self.opened.done():
-            data = self._head(data)
-            if not self.opened.done():
-                return
-        if self._buffer:
-            self._buffer += data
-            if len(self._buffer) < self._needed:
-                return
-            data = bytes(self._buffer)
-            self._buffer.clear()
-        rest = self._read(data, received_ns)
-        if rest < len(data):
-            self._buffer += data[rest:] if rest else data
+        self._filled += nbytes
+        if self._filled < self._needed:
+            return
+        begin = 0 if self.opened.done() else self._head()
+        rest = self._read(begin, received_ns) if self.opened.done() else begin
+        if rest:
+            left = self._filled - rest
+            if left:
+                self._view[:left] = bytes(self._view[rest : self._filled])
+            self._filled = left
+        if max(self._needed, self._filled + 1) > len(self._view):
+            self._grow(max(self._needed, 2 * len(self._view)))
+        elif len(self._view) > BUFFER_BYTES and self._filled == 0:
+            self._grow(BUFFER_BYTES)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -111,39 +118,43 @@ class WebSocket(asyncio.Protocol):
 
     # -- inside
 
-    def _head(self, data: bytes) -> bytes:
-        """Take the server's answer; returns what follows it."""
-        self._buffer += data
-        head, end, rest = bytes(self._buffer).partition(b"\r\n\r\n")
+    def _grow(self, size: int) -> None:
+        """Another buffer with what is in this one: for a message that is longer, and back."""
+        view = memoryview(bytearray(size))
+        view[: self._filled] = self._view[: self._filled]
+        self._view = view
+
+    def _head(self) -> int:
+        """Take the server's answer; returns where it ends."""
+        head, end, _ = bytes(self._view[: self._filled]).partition(b"\r\n\r\n")
         if not end:
             if len(head) > MOST_HEAD_BYTES:
                 self._end("the answer to the handshake does not end")
-            return b""
-        self._buffer.clear()
+            return 0
         try:
             said = handshake.answer(head)
         except ValueError as error:
             self._end(str(error))
-            return b""
+            return self._filled
         if said.status == 101 and handshake.accepts(said, self._key):
             self.opened.set_result(None)
-            return rest
+            return len(head) + len(end)
         wait = retry_after_seconds(said.headers, said.status)
         self.opened.set_exception(RefusedError(f"the exchange refused the connection with {said.status}", wait))
         self._end(f"refused with {said.status}")
-        return b""
+        return self._filled
 
-    def _read(self, data: bytes, received_ns: int) -> int:
+    def _read(self, at: int, received_ns: int) -> int:
         """Hand on every whole frame; returns where the rest begins, and notes how much is needed to go on."""
-        at, end = 0, len(data)
+        view, end = self._view, self._filled
         while end - at >= 2:
-            length, start = data[at + 1], at + 2
+            length, start = view[at + 1], at + 2
             if length == 126:
                 start += 2
-                length = int.from_bytes(data[at + 2 : start], "big")
+                length = int.from_bytes(view[at + 2 : start], "big")
             elif length == 127:
                 start += 8
-                length = int.from_bytes(data[at + 2 : start], "big")
+                length = int.from_bytes(view[at + 2 : start], "big")
             if start > end:
                 break
             stop = start + length
@@ -153,12 +164,12 @@ class WebSocket(asyncio.Protocol):
                     return end
                 self._needed = stop - at
                 return at
-            first = data[at]
+            first = view[at]
             if first == FIN | TEXT or first == FIN | BINARY:  # the hot path
                 if self._on_message is not None:
-                    self._on_message(data[start:stop], received_ns)
+                    self._on_message(bytes(view[start:stop]), received_ns)
             else:
-                self._other(first, data[start:stop], received_ns)
+                self._other(first, bytes(view[start:stop]), received_ns)
             at = stop
         self._needed = 0
         return at

@@ -46,6 +46,17 @@ def begun() -> tuple[WebSocket, Line, list[bytes]]:
     return made, line, messages
 
 
+def feed(made: WebSocket, data: bytes) -> None:
+    """As the event loop does it."""
+    while data:
+        buffer = made.get_buffer(-1)
+        taken = min(len(buffer), len(data))
+        assert taken > 0
+        buffer[:taken] = data[:taken]
+        made.buffer_updated(taken)
+        data = data[taken:]
+
+
 def accepted(line: Line) -> bytes:
     key = re.search(rb"Sec-WebSocket-Key: (\S+)", line.written)
     assert key is not None
@@ -64,7 +75,7 @@ def frame(payload: bytes, first: int = 0x81) -> bytes:
 
 def opened() -> tuple[WebSocket, Line, list[bytes]]:
     made, line, messages = begun()
-    made.data_received(accepted(line))
+    feed(made, accepted(line))
     line.written = b""
     return made, line, messages
 
@@ -88,7 +99,7 @@ async def test_every_message_comes_out_however_the_bytes_arrive() -> None:
         sent = [bytes([65 + number]) * size for number, size in enumerate(sizes)]
         stream = accepted(line) + b"".join(map(frame, sent))
         for start, end in pairwise([0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]):
-            made.data_received(stream[start:end])
+            feed(made, stream[start:end])
         assert messages == sent
         assert made.opened.result() is None
         assert not line.ended
@@ -99,7 +110,7 @@ async def test_every_message_comes_out_however_the_bytes_arrive() -> None:
 async def test_fragments_make_one_message_around_a_ping() -> None:
     """Control frames may stand between them; a ping is answered with its own payload."""
     made, line, messages = opened()
-    made.data_received(frame(b"one ", 0x01) + frame(b"here?", 0x89) + frame(b"two ", 0x00) + frame(b"three", 0x80))
+    feed(made, frame(b"one ", 0x01) + frame(b"here?", 0x89) + frame(b"two ", 0x00) + frame(b"three", 0x80))
     assert messages == [b"one two three"]
     assert unmasked(line.written) == (0x8A, b"here?")
 
@@ -107,7 +118,7 @@ async def test_fragments_make_one_message_around_a_ping() -> None:
 async def test_a_close_is_answered_and_told() -> None:
     """With code and reason; nothing is handed on afterwards."""
     made, line, messages = opened()
-    made.data_received(frame((1001).to_bytes(2, "big") + b"bye", 0x88) + frame(b"late"))
+    feed(made, frame((1001).to_bytes(2, "big") + b"bye", 0x88) + frame(b"late"))
     assert unmasked(line.written) == (0x88, (1001).to_bytes(2, "big"))
     assert line.ended
     made.connection_lost(None)
@@ -137,7 +148,7 @@ async def test_what_is_sent_is_masked() -> None:
 async def test_a_refusal_is_told(answer: bytes, told: str, seconds: float) -> None:
     """With its status, and how long to wait."""
     made, line, _ = begun()
-    made.data_received(answer)
+    feed(made, answer)
     with pytest.raises(RefusedError, match=told) as raised:
         await made.opened
     assert raised.value.retry_seconds == seconds
@@ -148,7 +159,7 @@ async def test_a_refusal_is_told(answer: bytes, told: str, seconds: float) -> No
 async def test_what_is_no_http_is_an_end(answer: bytes) -> None:
     """Another protocol, or a head without end."""
     made, line, _ = begun()
-    made.data_received(answer)
+    feed(made, answer)
     assert line.ended
     made.connection_lost(None)
     with pytest.raises(RefusedError):
@@ -159,11 +170,11 @@ async def test_a_message_beyond_the_bound_is_an_end(monkeypatch: pytest.MonkeyPa
     """In one frame or in many."""
     monkeypatch.setattr(websocket, "MOST_BYTES", 1_000)
     made, line, messages = opened()
-    made.data_received(frame(b"x" * 2_000)[:100])
+    feed(made, frame(b"x" * 2_000)[:100])
     assert line.ended
     made, line, messages = opened()
     for _ in range(3):
-        made.data_received(frame(b"x" * 600, 0x01))
+        feed(made, frame(b"x" * 600, 0x01))
     assert line.ended
     assert messages == []
 
@@ -171,7 +182,7 @@ async def test_a_message_beyond_the_bound_is_an_end(monkeypatch: pytest.MonkeyPa
 async def test_a_compressed_frame_is_an_end() -> None:
     """No extension was offered."""
     made, line, messages = opened()
-    made.data_received(frame(b"x", 0xC1))
+    feed(made, frame(b"x", 0xC1))
     assert line.ended
     assert messages == []
 
@@ -181,7 +192,7 @@ async def test_a_peer_that_does_not_close_is_cut_off() -> None:
     made, line, messages = opened()
     closing = asyncio.ensure_future(made.close(0.01))
     await asyncio.sleep(0)
-    made.data_received(frame(b"late"))
+    feed(made, frame(b"late"))
     await closing
     assert line.ended
     assert messages == []
