@@ -1,8 +1,8 @@
 """The collector: exchange feeds into JetStream, without loss.
 
-ccxt is made lean before anything in this package can import it: see `daedalus_collector.loader`.
+ccxt is made lean when anything imports it, which a native feed never does: see `daedalus_collector.loader`.
 """
 
-from daedalus_collector.loader import install
+from daedalus_collector.loader import install_on_import
 
-install()
+install_on_import()

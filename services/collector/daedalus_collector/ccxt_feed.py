@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
-import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +18,7 @@ from daedalus_collector import loader, quirks
 from daedalus_collector.backoff import Backoff
 from daedalus_collector.checked_books import checked
 from daedalus_collector.connections import Connections
+from daedalus_collector.endpoint import localized
 from daedalus_collector.feed import Pair, Sink
 from daedalus_collector.metrics import Metrics
 from daedalus_collector.pace import Pace
@@ -172,16 +172,3 @@ def make_exchange(exchange_id: str, settings: Exchange, secrets: Mapping[str, st
     if settings.endpoint:
         exchange.urls["api"] = localized(exchange.urls["api"], settings.endpoint)
     return exchange
-
-
-def localized(urls: Any, endpoint: str) -> Any:
-    """The exchange's `urls["api"]` on a server that stands in for it: the real host becomes the first path element,
-    `wss://host/ws` → `ws://127.0.0.1:9000/host/ws`, because ccxt looks into addresses for what they are for.
-    """
-    if isinstance(urls, dict):
-        return {key: localized(value, endpoint) for key, value in urls.items()}
-    if not isinstance(urls, str):
-        return urls
-    base = endpoint.rstrip("/")
-    urls = re.sub(r"^https?://", f"{base}/", urls)
-    return re.sub(r"^wss?://", re.sub(r"^http", "ws", base) + "/", urls)

@@ -64,3 +64,14 @@ def test_an_unknown_exchange_has_no_class() -> None:
     """The configuration refuses it before; the loader does too."""
     with pytest.raises(AttributeError, match="nosuchexchange"):
         loader.load("nosuchexchange")
+
+
+def test_a_native_feed_never_loads_ccxt() -> None:
+    """What a collector with a native feed imports does not bring ccxt in, which is half of its memory."""
+    code = (
+        "import sys, daedalus_collector.__main__, daedalus_collector.native as native\n"
+        "assert native.FEEDS\n"
+        "print(sorted(name for name in sys.modules if name.partition('.')[0] == 'ccxt'))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout == "[]\n"
