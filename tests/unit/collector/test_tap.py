@@ -8,7 +8,8 @@ import pytest
 from aiohttp import WSMessage, WSMsgType
 
 from daedalus.config import Exchange
-from daedalus_collector.ccxt_feed import localized, make_exchange
+from daedalus_collector.ccxt_feed import make_exchange
+from daedalus_collector.endpoint import localized
 from daedalus_collector.tap import TapClient
 
 BINANCE = "wss://stream.binance.com:9443/ws/0"
