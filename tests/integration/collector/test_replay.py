@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 from array import array
+from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -12,6 +14,7 @@ import pytest
 import yaml
 
 from daedalus.records import OrderBook, Trade
+from daedalus_writer.segment_file import read_rows
 from simulator import Recording, Simulator
 from support.eventually import eventually
 from support.nats import NatsServer
@@ -21,7 +24,9 @@ from support.recorded import recorded
 CHECKOUT = Path(__file__).parents[3]
 FRAMES = Path(os.environ.get("DAEDALUS_FRAMES", CHECKOUT.parent / "shared" / "frames"))
 RECORDING = FRAMES / "binance-spot-btcusdt-20240808.gz"
+NEXT_DAY = FRAMES / "binance-spot-btcusdt-20240809.gz"
 TRADES = 9_757
+TRADES_OF_BOTH = TRADES + 10_147
 DEPTH = 20
 
 
@@ -45,10 +50,10 @@ class Delta(msgspec.Struct):
     asks: list[tuple[str, str]] = msgspec.field(name="a")
 
 
-def said() -> tuple[list[Trade], OrderBook, int]:
-    """Every trade, the last order book, and the number of its states, from the file and nothing else."""
+def said(*recordings: Path) -> tuple[list[Trade], OrderBook, int]:
+    """Every trade, the last order book, and the number of its states, from the files and nothing else."""
     trades, deltas, snapshot = [], [], None
-    for frame in Recording(RECORDING):
+    for frame in chain.from_iterable(map(Recording, recordings)):
         if frame.stream.endswith("@trade"):
             trade = msgspec.json.decode(frame.payload, type=TradeFrame)
             side = "sell" if trade.buyer_is_maker else "buy"
@@ -76,7 +81,7 @@ def said() -> tuple[list[Trade], OrderBook, int]:
 @pytest.mark.skipif(not RECORDING.exists(), reason=f"no recorded frames at {RECORDING}: set DAEDALUS_FRAMES")
 async def test_every_recorded_trade_and_book_arrives_as_it_was(tmp_path: Path, nats_server: NatsServer) -> None:
     """9,757 trades exactly once, with id, price, amount, side and time; the last book is the snapshot plus the diffs."""
-    trades, book, states = said()
+    trades, book, states = said(RECORDING)
     assert len(trades) == TRADES
     simulator = Simulator(
         ["binance"],
@@ -120,3 +125,64 @@ async def test_every_recorded_trade_and_book_arrives_as_it_was(tmp_path: Path, n
     assert msgspec.structs.replace(books[-1], received_ns=0, timestamp_us=None) == book
     assert len(books) == states
     assert not [key for key in found if key[1] == "gap"]
+
+
+@pytest.mark.parametrize("feed", ["native", "ccxt"])
+@pytest.mark.skipif(not NEXT_DAY.exists(), reason=f"no recorded frames at {NEXT_DAY}: set DAEDALUS_FRAMES")
+async def test_two_recorded_days_are_in_parquet(tmp_path: Path, nats_server: NatsServer, feed: str) -> None:
+    """Both recordings, which meet at midnight UTC, through exchange, collector, stream and writer: each of 19,904 trades
+    is in Parquet once and as the frame has it, the last row of the order book is the book rebuilt from the frames."""
+    trades, book, states = said(RECORDING, NEXT_DAY)
+    assert len(trades) == TRADES_OF_BOTH
+    simulator = Simulator(
+        ["binance"],
+        symbols={"binance": ["BTC/USDT"]},
+        replay=list(chain(Recording(RECORDING), Recording(NEXT_DAY))),
+        speed="full",
+        start_when={"btcusdt@trade", "btcusdt@depth@100ms"},
+    )
+    config = tmp_path / "config.yaml"
+    async with simulator:
+        channels = {"watchTrades": ["BTC/USDT"], "watchOrderBook": ["BTC/USDT"]}
+        exchange = {"endpoint": simulator.url, "feed": feed, "max_orderbook_depth": DEPTH, "channels": channels}
+        settings = {
+            "ccxt": {"exchanges": {"binance": exchange}},
+            "nats": {"url": nats_server.url},
+            "storage": {"root": str(tmp_path / "data")},
+        }
+        config.write_text(yaml.safe_dump(settings))
+        collector = Process("collector", config, tmp_path, "--exchange", "binance")
+        writer = Process("writer", config, tmp_path)
+        collector.start()
+        writer.start()
+        async with asyncio.timeout(90):
+            await simulator.replay_done.wait()
+
+        def arrived() -> bool:
+            received = collector.metrics("daedalus_collector_received_records_total")
+            return received.get(("binance", "trade"), 0) >= len(trades) and received["binance", "orderbook"] >= states
+
+        await eventually(arrived, "everything was received")
+        assert await asyncio.to_thread(collector.stop) == 0
+    rows = len(trades) + states
+    await eventually(lambda: writer.metric("daedalus_writer_received_records_total") >= rows, "everything was read")
+    assert await asyncio.to_thread(writer.stop) == 0
+    ready = tmp_path / "data" / "raw" / "ready" / "ccxt"
+    found = [row for path in sorted((ready / "trade").rglob("*.parquet")) for row in read_rows(path)]
+    got = [(row["timestamp"], row["id"], row["price"], row["amount"], row["side"]) for row in found]
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    assert got == [
+        (epoch + timedelta(microseconds=trade.timestamp_us or 0), trade.id, trade.price, trade.amount, trade.side)
+        for trade in trades
+    ]
+    books = [row for path in sorted((ready / "orderbook").rglob("*.parquet")) for row in read_rows(path)]
+    last = books[-1]
+    assert len(books) == states
+    assert last["nonce"] == book.nonce
+    for side, prices, amounts in (
+        ("bids", book.bid_prices, book.bid_amounts),
+        ("asks", book.ask_prices, book.ask_amounts),
+    ):
+        levels = zip(array("d", prices), array("d", amounts), strict=True)
+        assert [(level["price"], level["amount"]) for level in last[side]] == list(levels)
+    assert not (ready / "gap").exists()
