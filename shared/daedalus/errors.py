@@ -9,7 +9,6 @@ DaedalusError
 
 from __future__ import annotations
 
-EXIT_OK = 0
 EXIT_SOFTWARE = 70  # an error nobody expected (sysexits EX_SOFTWARE)
 EXIT_STALLED = 71  # the event loop stopped turning
 EXIT_MEMORY = 72  # memory passed the critical mark

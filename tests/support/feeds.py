@@ -1,11 +1,11 @@
-"""A ccxt feed on the simulator, without JetStream: what it records is kept in memory."""
+"""A feed on the simulator, without JetStream: what it records is kept in memory."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Generic, NamedTuple, TypeVar
 
 from prometheus_client import CollectorRegistry
 
@@ -13,7 +13,7 @@ from daedalus import wire
 from daedalus.config import Channels, Exchange, ExchangeOptions, Ingestion
 from daedalus.records import Gap, Record
 from daedalus_collector.ccxt_feed import CcxtFeed
-from daedalus_collector.feed import Pair
+from daedalus_collector.feed import Feed, Pair
 from daedalus_collector.metrics import Metrics
 from daedalus_collector.outbox import Outbox, OutboxLimits
 from daedalus_collector.recorder import Recorder
@@ -45,10 +45,16 @@ class Recorded:
         return [record for record in self.records("gap", symbol) if isinstance(record, Gap)]
 
 
-class RunningFeed(NamedTuple):
-    feed: CcxtFeed
+F = TypeVar("F", bound=Feed)
+
+
+class Running(NamedTuple, Generic[F]):
+    feed: F
     recorded: Recorded
     metrics: Metrics
+
+
+RunningFeed = Running[CcxtFeed]
 
 
 SYMBOLS = {"binance": ("BTC/USDT", "ETH/USDT"), "coinbase": ("BTC/USD", "ETH/USD"), "kraken": ("BTC/USD", "ETH/USD")}
@@ -75,23 +81,40 @@ def settings(
     )
 
 
+Make = Callable[[Ingestion, Recorder, Metrics], F]
+
+
 @contextlib.asynccontextmanager
-async def running(name: str, exchange: Exchange, ingestion: Ingestion | None = None) -> AsyncIterator[RunningFeed]:
+async def running_feed(
+    name: str, exchange: Exchange, ingestion: Ingestion | None, make: Make[F]
+) -> AsyncIterator[Running[F]]:
     """Run a feed for as long as the block lasts; an error of the feed fails the block."""
     metrics = Metrics(CollectorRegistry(), name)
     pairs = [Pair(channel, symbol) for channel, symbols in exchange.channels.symbols().items() for symbol in symbols]
     recorded = Recorded(pairs, metrics)
-    feed = CcxtFeed(name, exchange, ingestion or Ingestion(reconnect_delay=0.2), {}, recorded.recorder, metrics)
-    feed.exchange.enableRateLimit = False  # Kraken's one request a second
+    feed = make(ingestion or Ingestion(reconnect_delay=0.2), recorded.recorder, metrics)
     task = asyncio.create_task(feed.run())
     try:
-        yield RunningFeed(feed, recorded, metrics)
+        yield Running(feed, recorded, metrics)
         if task.done():
             task.result()
     finally:
         task.cancel()
         await asyncio.wait({task})
         await feed.close()
+
+
+def running(
+    name: str, exchange: Exchange, ingestion: Ingestion | None = None
+) -> contextlib.AbstractAsyncContextManager[RunningFeed]:
+    """Run the ccxt feed of an exchange."""
+
+    def make(ingestion: Ingestion, recorder: Recorder, metrics: Metrics) -> CcxtFeed:
+        feed = CcxtFeed(name, exchange, ingestion, {}, recorder, metrics)
+        feed.exchange.enableRateLimit = False  # Kraken's one request a second
+        return feed
+
+    return running_feed(name, exchange, ingestion, make)
 
 
 async def subscribed(

@@ -2,43 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator
-from typing import NamedTuple
-
-from prometheus_client import CollectorRegistry
+from contextlib import AbstractAsyncContextManager
 
 from daedalus.config import Exchange, Ingestion
-from daedalus_collector.feed import Pair
-from daedalus_collector.metrics import Metrics
 from daedalus_collector.native import FEEDS, NativeFeed
-from support.feeds import SYMBOLS as ALL_SYMBOLS
-from support.feeds import Recorded
+from support import feeds
 
-SYMBOLS = {name: ALL_SYMBOLS[name] for name in ("binance", "coinbase")}
+SYMBOLS = {name: feeds.SYMBOLS[name] for name in ("binance", "coinbase")}
 """What is simulated of the exchanges that have a native feed."""
 
-
-class RunningFeed(NamedTuple):
-    feed: NativeFeed
-    recorded: Recorded
-    metrics: Metrics
+RunningFeed = feeds.Running[NativeFeed]
 
 
-@contextlib.asynccontextmanager
-async def running(name: str, exchange: Exchange, ingestion: Ingestion | None = None) -> AsyncIterator[RunningFeed]:
-    """Run a feed for as long as the block lasts; an error of the feed fails the block."""
-    metrics = Metrics(CollectorRegistry(), name)
-    pairs = [Pair(channel, symbol) for channel, symbols in exchange.channels.symbols().items() for symbol in symbols]
-    recorded = Recorded(pairs, metrics)
-    feed = FEEDS[name](name, exchange, ingestion or Ingestion(reconnect_delay=0.2), {}, recorded.recorder, metrics)
-    task = asyncio.create_task(feed.run())
-    try:
-        yield RunningFeed(feed, recorded, metrics)
-        if task.done():
-            task.result()
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
-        await feed.close()
+def running(
+    name: str, exchange: Exchange, ingestion: Ingestion | None = None
+) -> AbstractAsyncContextManager[RunningFeed]:
+    """Run the native feed of an exchange."""
+    return feeds.running_feed(
+        name,
+        exchange,
+        ingestion,
+        lambda ingestion, recorder, metrics: FEEDS[name](name, exchange, ingestion, {}, recorder, metrics),
+    )

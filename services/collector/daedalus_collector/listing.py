@@ -17,6 +17,7 @@ from daedalus.config import Channels, Exchange, Ingestion
 from daedalus.exchanges import ALIASES
 from daedalus_collector import symbols
 from daedalus_collector.backoff import Backoff
+from daedalus_collector.endpoint import localized
 from daedalus_collector.feed import Pair
 
 LOAD_SECONDS = 120.0
@@ -120,7 +121,6 @@ def active_symbols(name: str, settings: Exchange) -> list[str]:
     from ccxt.base.errors import BaseError  # noqa: PLC0415  # 16 MB that only patterns need
 
     from daedalus_collector import loader, quirks  # noqa: PLC0415
-    from daedalus_collector.endpoint import localized  # noqa: PLC0415
 
     exchange_id = ALIASES.get(name, name)
 
