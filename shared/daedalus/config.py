@@ -18,8 +18,18 @@ Seconds = Annotated[float, Meta(gt=0)]
 SecondsOrZero = Annotated[float, Meta(ge=0)]
 Percent = Annotated[int, Meta(ge=1, le=100)]
 
-Method = Literal["watchTicker", "watchTrades", "watchOrderBook"]
-METHOD_CHANNELS: dict[str, str] = {"watchTicker": "ticker", "watchTrades": "trade", "watchOrderBook": "orderbook"}
+METHOD_CHANNELS: dict[str, str] = {
+    "watchOrderBook": "orderbook",
+    "watchTrades": "trade",
+    "watchTicker": "ticker",
+    "watchBidsAsks": "bidask",
+    "watchOHLCV": "ohlcv",
+    "watchFundingRate": "funding",
+    "watchMarkPrice": "markprice",
+    "watchLiquidations": "liquidation",
+}
+"""ccxt's method, which is the key below `channels` → the channel that it fills."""
+Timeframe = Literal["1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M"]
 
 PartitionColumn = Literal["exchange", "symbol", "year", "month", "day", "hour"]
 PARTITION_COLUMNS: tuple[PartitionColumn, ...] = ("exchange", "symbol", "year", "month", "day", "hour")
@@ -72,32 +82,29 @@ class Ingestion(Section, frozen=True):
     """The first delay after a failed connection; it doubles up to 60 s, with jitter."""
 
 
-class Channels(
-    Section,
-    frozen=True,
-    rename={"watch_order_book": "watchOrderBook", "watch_trades": "watchTrades", "watch_ticker": "watchTicker"},
-):
+class Channels(Section, frozen=True, rename={channel: method for method, channel in METHOD_CHANNELS.items()}):
     """What to record: ccxt's method → unified symbols."""
 
-    watch_order_book: list[str] = []
-    watch_trades: list[str] = []
-    watch_ticker: list[str] = []
+    orderbook: list[str] = []
+    trade: list[str] = []
+    ticker: list[str] = []
+    bidask: list[str] = []
+    ohlcv: list[str] = []
+    funding: list[str] = []
+    markprice: list[str] = []
+    liquidation: list[str] = []
 
     def symbols(self) -> dict[str, list[str]]:
         """Channel → unified symbols, for the channels that have any."""
-        asked = {"orderbook": self.watch_order_book, "trade": self.watch_trades, "ticker": self.watch_ticker}
-        return {channel: symbols for channel, symbols in asked.items() if symbols}
+        return {channel: symbols for channel in METHOD_CHANNELS.values() if (symbols := getattr(self, channel))}
 
     def only(self, pairs: Collection[tuple[str, str]]) -> Channels:
         """Those of these (channel, symbol) that are asked for, in the same order."""
-        kept = {
-            channel: [symbol for symbol in symbols if (channel, symbol) in pairs]
-            for channel, symbols in self.symbols().items()
-        }
         return Channels(
-            watch_order_book=kept.get("orderbook", []),
-            watch_trades=kept.get("trade", []),
-            watch_ticker=kept.get("ticker", []),
+            **{
+                channel: [symbol for symbol in symbols if (channel, symbol) in pairs]
+                for channel, symbols in self.symbols().items()
+            }
         )
 
 
@@ -122,8 +129,14 @@ class Exchange(Section, frozen=True):
     password: str = ""
     """The same, …_PASSWORD."""
     channels: Channels = Channels()
-    """watchOrderBook, watchTrades, watchTicker: a list of unified symbols and patterns each. In a pattern `*` stands for
+    """watchOrderBook, watchTrades, watchTicker, watchBidsAsks, watchOHLCV, watchFundingRate, watchMarkPrice,
+    watchLiquidations: a list of unified symbols and patterns each. In a pattern `*` stands for
     anything but `/` and `:`: `*/USD` is every spot market in USD, `BTC/*:USDT` is the swaps; `*` alone is every market."""
+    ohlcv_timeframe: Timeframe = "1m"
+    """Length of the candles of watchOHLCV."""
+    raw: Literal["none", "also", "only"] = "none"
+    """Whether frames are recorded as they came, in the channel `raw`: also beside what is parsed of them; only, for a board
+    that is too small to parse what it receives."""
     symbols_refresh_seconds: Annotated[float, Meta(ge=1)] = 3600.0
     """How often the patterns are compared with the exchange's active markets."""
     feed: Literal["auto", "native", "ccxt"] = "auto"

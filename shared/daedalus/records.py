@@ -68,6 +68,80 @@ class OrderBook(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ask_amounts: bytes
 
 
+class BidAsk(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The best bid and ask after one change of either."""
+
+    received_ns: int
+    timestamp_us: int | None
+    nonce: int | None
+    """The exchange's sequence of this state, where it has one."""
+    bid: float | None
+    bid_amount: float | None
+    ask: float | None
+    ask_amount: float | None
+
+
+class Candle(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One state of a candle: an exchange sends the present one again whenever it changed, so the last state of each counts."""
+
+    received_ns: int
+    timestamp_us: int
+    """Where the candle begins."""
+    timeframe: str
+    """ccxt's name of its length, such as `1m`."""
+    open: float | None
+    high: float | None
+    low: float | None
+    close: float | None
+    volume: float | None
+
+
+class Funding(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The funding rate of a perpetual swap, as a fraction per interval: 0.0001 is 0.01 %."""
+
+    received_ns: int
+    timestamp_us: int | None
+    rate: float
+    due_us: int | None
+    """When `rate` is paid."""
+    next_rate: float | None
+    next_due_us: int | None
+    """When `next_rate` is paid."""
+    interval: str | None
+    """Between two payments, such as `8h`."""
+
+
+class MarkPrice(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a derivative is valued at, and the index of spot prices below it."""
+
+    received_ns: int
+    timestamp_us: int | None
+    mark_price: float
+    index_price: float | None
+
+
+class Liquidation(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One forced order, as far as an exchange tells of them: many tell the largest of each second only."""
+
+    received_ns: int
+    timestamp_us: int | None
+    price: float
+    amount: float
+    side: Side | None
+    """Of the forced order: `sell` ends a long position."""
+
+
+class RawFrame(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One WebSocket data frame as it came, after the protocol's own decompression."""
+
+    received_ns: int
+    connection: str
+    """Which connection of which run it came on."""
+    number: int
+    """Counts the data frames of the connection from 0, without holes."""
+    frame: bytes
+
+
 class Gap(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An interval of one symbol and channel in which records may be missing."""
 
@@ -94,10 +168,24 @@ CAUSES = {
     "outbox_full": "JetStream was away or full for longer than the outbox could hold",
 }
 
-Record = Trade | Ticker | OrderBook | Gap
+Record = Trade | Ticker | OrderBook | BidAsk | Candle | Funding | MarkPrice | Liquidation | RawFrame | Gap
 
-CHANNELS: dict[str, type[Record]] = {"trade": Trade, "ticker": Ticker, "orderbook": OrderBook, "gap": Gap}
+CHANNELS: dict[str, type[Record]] = {
+    "trade": Trade,
+    "ticker": Ticker,
+    "orderbook": OrderBook,
+    "bidask": BidAsk,
+    "ohlcv": Candle,
+    "funding": Funding,
+    "markprice": MarkPrice,
+    "liquidation": Liquidation,
+    "raw": RawFrame,
+    "gap": Gap,
+}
 """Channel name → record type. `gap` is the channel that every other channel's losses are written to."""
+
+EVERY_SYMBOL = "*"
+"""The symbol of `raw`: a frame is recorded before anybody reads which market it is about."""
 
 
 def levels(side: Iterable[Sequence[float]], depth: int) -> tuple[bytes, bytes]:

@@ -70,9 +70,9 @@ def settings(
     asked = list(symbols)
     return Exchange(
         channels=Channels(
-            watch_ticker=asked if "ticker" in channels else [],
-            watch_trades=asked if "trade" in channels else [],
-            watch_order_book=asked if "orderbook" in channels else [],
+            ticker=asked if "ticker" in channels else [],
+            trade=asked if "trade" in channels else [],
+            orderbook=asked if "orderbook" in channels else [],
         ),
         endpoint=simulator.url,
         options=ExchangeOptions(subscription_stagger_ms=20),

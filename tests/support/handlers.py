@@ -81,7 +81,7 @@ class Handler(Protocol):
 def settings(exchange_id: str, depth: int) -> Exchange:
     asked = [SYMBOLS[exchange_id]]
     return Exchange(
-        channels=Channels(watch_ticker=asked, watch_trades=asked, watch_order_book=asked), max_orderbook_depth=depth
+        channels=Channels(ticker=asked, trade=asked, orderbook=asked), max_orderbook_depth=depth
     )
 
 

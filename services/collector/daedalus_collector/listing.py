@@ -106,13 +106,7 @@ class Listing:
         if resolved.unmatched and resolved.unmatched != self._unmatched:
             _log.error("pattern matched nothing", exchange=self._name, patterns=resolved.unmatched)
         self._unmatched = resolved.unmatched
-        asked = resolved.asked
-        channels = Channels(
-            watch_order_book=asked.get("orderbook", []),
-            watch_trades=asked.get("trade", []),
-            watch_ticker=asked.get("ticker", []),
-        )
-        self.settings = msgspec.structs.replace(self.settings, channels=channels)
+        self.settings = msgspec.structs.replace(self.settings, channels=Channels(**resolved.asked))
         return True
 
 

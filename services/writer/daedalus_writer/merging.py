@@ -1,8 +1,8 @@
 """What two collectors recorded of one symbol, made into one series: each record once. Pure.
 
 Collectors overlap while a symbol moves from one to another, and all the time with `redundancy` above 1. A trade is the
-same when its id is; a quote or an order book when everything is but the receive time and the book's nonce, which some
-exchanges count for each connection, and only within a minute: a state may come back. Of one collector's own records only
+same when its id is; anything else when all of it is but the receive time and the nonce, which some exchanges count for
+each connection, and only within a minute: a state may come back. Raw frames and gaps are each collector's own. Of one collector's own records only
 trades are compared, and only while there is another: what a single collector sent is what is written.
 
 For a series with one collector the last parts are kept as they came, and nothing is looked at. Promised is no more than
@@ -14,13 +14,14 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 
-from daedalus.records import OrderBook, Record, Ticker, Trade
+from daedalus.records import CHANNELS, Record, Trade
 from daedalus.wire import Part, append_record, decode_records, part
 
 MOST_TRADES = 5_000
 MOST_STATES = 1_000
-"""Of quotes and order books, for each symbol with several collectors."""
-KEPT_BYTES = {"trade": 64_000, "ticker": 32_000, "orderbook": 32_000}
+"""Of anything but trades, for each symbol with several collectors."""
+COMPARED = CHANNELS.keys() - {"raw", "gap"}
+KEPT_BYTES = {channel: 64_000 if channel == "trade" else 32_000 for channel in COMPARED}
 """Of each symbol with one collector: 500 trades and more."""
 SAME_STATE_NS = 60 * 10**9
 ALONE_NS = 600 * 10**9
@@ -123,12 +124,10 @@ def _new(
 def _identity(record: Record) -> object:
     if isinstance(record, Trade):
         return record.id
-    if isinstance(record, Ticker):
-        return hash(tuple(getattr(record, name) for name in _QUOTE))
-    if isinstance(record, OrderBook):
-        sides = record.bid_prices, record.bid_amounts, record.ask_prices, record.ask_amounts
-        return hash((record.timestamp_us, sides))
-    return None
+    return hash(tuple([getattr(record, name) for name in _STATE[type(record)]]))
 
 
-_QUOTE = [name for name in Ticker.__struct_fields__ if name != "received_ns"]
+_STATE = {
+    record: [name for name in record.__struct_fields__ if name not in ("received_ns", "nonce")]
+    for record in CHANNELS.values()
+}

@@ -6,6 +6,7 @@ repeated ladders of order books in plain pages, dictionaries and byte-splitting 
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -18,9 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from daedalus.config import Ingestion
-from daedalus_writer.columns import SCHEMAS
+from daedalus_writer.schema import SCHEMAS
 
-_DICTIONARY = ("exchange", "symbol", "side", "source", "channel", "cause")
+_DICTIONARY = ("exchange", "symbol", "side", "source", "channel", "cause", "timeframe", "interval", "connection")
 """Text with few values; everything else gets the encoding of its type."""
 
 
@@ -65,7 +66,7 @@ class ParquetSegment(SegmentWriter):
 
 
 class NdjsonSegment(SegmentWriter):
-    """One JSON object per row; times are integers in microseconds, as `received_ns` is one in nanoseconds."""
+    """One JSON object per row; times are integers in microseconds, as `received_ns` is one in nanoseconds; bytes are base64."""
 
     suffix = "ndjson.zst"
 
@@ -74,10 +75,7 @@ class NdjsonSegment(SegmentWriter):
         self._stream = pa.CompressedOutputStream(self._file, "zstd")  # at its default level; it takes no other
 
     def write(self, batch: pa.RecordBatch) -> None:
-        columns = [
-            column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column for column in batch.columns
-        ]
-        rows = pa.RecordBatch.from_arrays(columns, names=batch.schema.names).to_pylist()
+        rows = pa.RecordBatch.from_arrays(list(map(_as_json, batch.columns)), names=batch.schema.names).to_pylist()
         self._stream.write("".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows).encode())
 
     def close(self, metadata: Mapping[str, str]) -> None:
@@ -133,6 +131,14 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     with pa.CompressedInputStream(pa.OSFile(str(path)), "zstd") as stream:
         for line in stream.read().splitlines():
             yield json.loads(line)
+
+
+def _as_json(column: pa.Array) -> pa.Array:
+    if pa.types.is_timestamp(column.type):
+        return column.cast(pa.int64())
+    if pa.types.is_binary(column.type):
+        return pa.array([base64.b64encode(value).decode() for value in column.to_pylist()], pa.string())
+    return column
 
 
 def _encoding(field: pa.Field) -> str | None:

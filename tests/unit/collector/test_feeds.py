@@ -12,7 +12,7 @@ from daedalus_collector.native import FEEDS
 
 
 def asked(*symbols: str, **more: object) -> Exchange:
-    return Exchange(channels=Channels(watch_trades=list(symbols)), **more)  # type: ignore[arg-type]  # keys of Exchange
+    return Exchange(channels=Channels(trade=list(symbols)), **more)  # type: ignore[arg-type]  # keys of Exchange
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from daedalus_collector.feed import Pair
 from daedalus_collector.listing import Listing
 
 SETTINGS = Exchange(
-    channels=Channels(watch_trades=["*/USD"], watch_ticker=["*/GBP", "A/USD"]), symbols_refresh_seconds=1
+    channels=Channels(trade=["*/USD"], ticker=["*/GBP", "A/USD"]), symbols_refresh_seconds=1
 )
 
 
@@ -34,14 +34,14 @@ async def test_the_start_waits_for_the_markets() -> None:
     """A failure is told and tried again; a pattern that matches nothing is a told problem."""
     found = listing(OSError("down"), [], ["A/USD", "B/USD", "A/USD:USD"])
     settings = await found.first()
-    assert settings.channels.watch_trades == ["A/USD", "B/USD"]
-    assert settings.channels.watch_ticker == ["A/USD"]
+    assert settings.channels.trade == ["A/USD", "B/USD"]
+    assert settings.channels.ticker == ["A/USD"]
     assert found.problem() == "no active market of kraken matches ticker */GBP: correct the configuration"
 
 
 async def test_without_patterns_nobody_is_asked() -> None:
     """Names need no market list."""
-    names = Exchange(channels=Channels(watch_trades=["A/USD"]))
+    names = Exchange(channels=Channels(trade=["A/USD"]))
     found = listing(OSError("must not be asked"), settings=names)
     assert await found.first() is names
     assert found.problem() is None

@@ -8,7 +8,7 @@ import ccxt.pro
 import pytest
 
 from daedalus import config_file
-from daedalus.config import Config
+from daedalus.config import METHOD_CHANNELS, Config
 from daedalus.errors import ConfigError
 from daedalus.exchanges import ALIASES, EXCHANGE_IDS
 
@@ -96,7 +96,7 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
         "ingestion.raw_format: expected one of parquet, ndjson, was 'csv'",
         "ingestion.flush_interval_seconds: expected float > 0.0, was 0",
         next(line for line in told if line.startswith("ingestion.segmentmax_mb: expected a key of raw_format, ")),
-        "ccxt.exchanges.kraken.channels.watchTrade: expected a key of watchOrderBook, watchTrades, watchTicker "
+        f"ccxt.exchanges.kraken.channels.watchTrade: expected a key of {', '.join(METHOD_CHANNELS)} "
         "(did you mean watchTrades?), was an unknown key",
         "ccxt.exchanges.kraken.channels.watchTrades[1]: expected str, was 7",
         "nats: expected a mapping, was 5",
@@ -104,7 +104,7 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
         "ccxt.exchanges.krakn: expected an exchange that ccxt can stream (did you mean kraken?), was 'krakn'",
         "ccxt.exchanges.kraken.api_key: expected '' (set DAEDALUS_KRAKEN_API_KEY or DAEDALUS_KRAKEN_API_KEY_FILE instead), "
         "was a secret in the file",
-        "ccxt.exchanges.binance.channels: expected at least one symbol under watchTicker, watchTrades, watchOrderBook, was none",
+        f"ccxt.exchanges.binance.channels: expected at least one symbol under {', '.join(METHOD_CHANNELS)}, was none",
     ]
     assert "(did you mean segment_max_mb?)" in told[3]
 
@@ -177,7 +177,7 @@ ONE_SYMBOL = 'ccxt: {{exchanges: {{kraken: {{channels: {{watchTrades: ["{}"]}}}}
 def test_patterns_are_symbols(tmp_path: Path, symbol: str) -> None:
     """`*` stands for characters, also for all of them."""
     config = load(tmp_path, ONE_SYMBOL.format(symbol))
-    assert config.ccxt.exchanges["kraken"].channels.watch_trades == [symbol]
+    assert config.ccxt.exchanges["kraken"].channels.trade == [symbol]
 
 
 @pytest.mark.parametrize("symbol", ["BTC", "**", "**/USD", "BTC*", "BTC/US?", "[AB]/USD", "*/USD EUR", ""])

@@ -13,7 +13,7 @@ import pytest
 
 from daedalus.records import Trade
 from daedalus.wire import NS_PER_HOUR
-from daedalus_writer.columns import SCHEMAS
+from daedalus_writer.schema import SCHEMAS
 from support.batches import HOUR
 from support.sealed import Sealed
 

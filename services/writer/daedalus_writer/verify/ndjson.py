@@ -12,8 +12,8 @@ import msgspec
 import pyarrow as pa
 
 from daedalus.naming import token_symbol
-from daedalus_writer.columns import LEVELS, SCHEMAS
 from daedalus_writer.layout import Key, partition_values
+from daedalus_writer.schema import LEVELS, SCHEMAS
 from daedalus_writer.verify.contents import Contents
 from daedalus_writer.verify.defect import Defect, expect
 from daedalus_writer.verify.ids import Ids
@@ -29,6 +29,7 @@ _TYPES: dict[pa.DataType, Any] = {
     pa.int32(): int,
     pa.int64(): int,
     pa.float64(): float,
+    pa.binary(): bytes,
     LEVELS: list[_LEVEL],  # type: ignore[valid-type]  # made at run time, as the rows are
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from daedalus_writer.columns import SCHEMAS
+from daedalus_writer.schema import SCHEMAS
 from daedalus_writer.verify.defect import Defect
 
 ADDED: dict[tuple[str, str], int] = {("trade", "source"): 2}

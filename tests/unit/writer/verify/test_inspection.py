@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from daedalus.catalog import SCHEMA_VERSION
 from daedalus.records import Trade
 from daedalus.wire import NS_PER_HOUR
-from daedalus_writer.columns import SCHEMAS
+from daedalus_writer.schema import SCHEMAS
 from daedalus_writer.segment_file import read_rows
 from daedalus_writer.verify.catalog import Catalog
 from daedalus_writer.verify.inspection import Inspector, Result
