@@ -14,10 +14,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import writer
+from benchmarks import collector, handlers, writer
 from benchmarks.report import Note, Row, merge, table
 
-SUITES: dict[str, Callable[[Path, bool, Note], list[Row]]] = {"writer": writer.measure}
+SUITES: dict[str, Callable[[Path, bool, Note], list[Row]]] = {
+    "writer": writer.measure,
+    "handlers": handlers.measure,
+    "collector": collector.measure,
+}
 """Name → (a directory to work in, quick, where notes go) → rows."""
 
 

