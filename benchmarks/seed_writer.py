@@ -11,6 +11,7 @@ What the description leaves open was decided in its favour:
 - a book waits as two lists of floats; its levels become dicts when its table is made, not before
 - times are integers, not datetime objects; a partition's writer is found by one tuple; directories are made once
 - nothing is fsynced, hashed or checked; files are moved by rename
+- garbage is collected as seldom as in ours
 - a writer that the LRU evicts is closed and its file moved; the next record of its partition begins a new segment
 """
 
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import shutil
@@ -273,6 +275,8 @@ class Source:
 
 
 async def serve(arguments: argparse.Namespace) -> None:
+    gc.freeze()
+    gc.set_threshold(50_000)
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     client = Client()

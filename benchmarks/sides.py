@@ -54,6 +54,14 @@ class Run(NamedTuple):
     def bytes(self) -> float:
         return self.file_bytes / self.records
 
+    @property
+    def written_per_record(self) -> float:
+        return self.written_bytes / self.records
+
+    @property
+    def written_per_byte(self) -> float:
+        return self.written_bytes / max(1, self.file_bytes)
+
 
 class Ours:
     """`daedalus-writer`, as `make run` starts it. `speed` says how much faster than in its own time the load was

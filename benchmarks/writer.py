@@ -144,23 +144,30 @@ def measure(directory: Path, quick: bool, note: Note) -> list[Row]:  # noqa: FBT
     hour = _hour(bench)
     commit = median(run.commit_microseconds for run in hour)
     note(f"commits: {commit:.2f} µs per record with {hour[0].records // hour[0].files:,} rows in a file")
-    flat, weighed = _flat_out(bench, commit)
+    flat = _flat_out(bench, commit)
+    weighed = flat.peer_at_pace
     _channels(bench)
-    _growth(bench)
+    growth = _growth(bench, commit)
     paced = bench.paced()
     ours = median(one[0] for one in paced["ours"]) + commit
     note(f"ours at the reference load: {ours * RATE / 1e4:.2f} % of one core, commits included")
     return [
         row("writer.cpu_reference", ours, median(one[0] for one in paced["peer"]), "µs CPU per record"),
-        row("writer.cpu_flat_out", *flat, "µs CPU per record"),
+        row("writer.cpu_flat_out", flat.ours, flat.peer, "µs CPU per record"),
         row(
             "writer.rss",
             max(one / _MB for one in [*(run.rss_bytes for run in hour), *(one[1] for one in paced["ours"])]),
             median(one[1] for one in paced["peer"]) / _MB,
             "MB peak at the reference load",
         ),
+        row("writer.rss_catch_up", flat.ours_rss_bytes / _MB, flat.peer_rss_bytes / _MB, "MB peak, catching up"),
         row("writer.bytes", hour[0].bytes, weighed.bytes, "bytes on disk per record"),
-        row("writer.catch_up", flat[0] * HOUR_SECONDS, flat[1] * HOUR_SECONDS, "s CPU for an hour offline"),
+        row("writer.written", hour[0].written_per_record, weighed.written_per_record, "bytes written per record"),
+        row(
+            "writer.written_per_byte", hour[0].written_per_byte, weighed.written_per_byte, "bytes written per byte kept"
+        ),
+        row("writer.catch_up", flat.ours * HOUR_SECONDS, flat.peer * HOUR_SECONDS, "s CPU for an hour offline"),
+        *growth,
     ]
 
 
@@ -175,10 +182,20 @@ def _hour(bench: Bench) -> list[Run]:
     return runs
 
 
-def _flat_out(bench: Bench, commit: float) -> tuple[tuple[float, float], Run]:
-    """What waits in the stream, as fast as it goes: µs per record of ours, with `commit` for the files of a whole hour,
-    and of the peer's; and the peer's run at pace, to be weighed.
-    """
+class FlatOut(NamedTuple):
+    """What waits in the stream, as fast as it goes."""
+
+    ours: float
+    """µs of CPU per record."""
+    peer: float
+    ours_rss_bytes: int
+    peer_rss_bytes: int
+    peer_at_pace: Run
+    """To be weighed."""
+
+
+def _flat_out(bench: Bench, commit: float) -> FlatOut:
+    """`commit`: what the files of a whole hour cost ours per record, instead of those of the run."""
     sizes, note = bench.sizes, bench.note
     ours, peer = [], []
     with bench.filled(reference_load(), sizes.flat_out) as server:
@@ -197,7 +214,13 @@ def _flat_out(bench: Bench, commit: float) -> tuple[tuple[float, float], Run]:
             more = bench.peer(server, sizes.peer_paced, "--clock", "simulated", "--open-writers", "1000")
             note(f"the same with MAX_OPEN_WRITERS 1000: {_told(more)}")
     read = median(run.microseconds - run.commit_microseconds for run in ours)
-    return (read + commit, median(run.microseconds for run in peer)), weighed
+    return FlatOut(
+        read + commit,
+        median(run.microseconds for run in peer),
+        max(run.rss_bytes for run in ours),
+        max(run.rss_bytes for run in peer),
+        weighed,
+    )
 
 
 def _channels(bench: Bench) -> None:
@@ -208,17 +231,24 @@ def _channels(bench: Bench) -> None:
         bench.note(f"{channel} flat out: ours {_told(ours)}; peer {_told(peer)}")
 
 
-def _growth(bench: Bench) -> None:
+def _growth(bench: Bench, commit: float) -> list[Row]:
+    """The same records a second in more and more partitions. Ours: reading, `commit`, and what beginning and ending a file
+    costs, spread over the rows of its hour. The peer's: at pace, because it pays by the flush.
+    """
+    rows, records = [], bench.sizes.per_channel
     for symbols in bench.sizes.growth:
-        records = bench.sizes.per_channel
         load = reference_load(symbols=symbols)
         with bench.filled(load, records) as server:
-            run = bench.ours(server)
+            run, peer = bench.ours(server), bench.peer(server, records, "--clock", "simulated")
+        per_file = max(0.0, run.commit_cpu_seconds - commit * run.records / 1e6) / run.files
+        read, files = run.microseconds - run.commit_microseconds, per_file * load.partitions / HOUR_RECORDS * 1e6
         bench.note(
-            f"{load.partitions} partitions, ours: reading {run.microseconds - run.commit_microseconds:.1f} µs per record, "
-            f"commit {run.commit_cpu_seconds / run.files * 1e3:.1f} ms per file of {run.records // run.files} rows, "
-            f"RSS {run.rss_bytes / _MB:.0f} MB"
+            f"{load.partitions} partitions: ours reads for {read:.1f} µs per record and needs {per_file * 1e3:.1f} ms for "
+            f"a file, RSS {run.rss_bytes / _MB:.0f} MB; peer {_told(peer)}"
         )
+        name = f"writer.cpu_{load.partitions}_partitions"
+        rows.append(row(name, read + commit + files, peer.microseconds, "µs CPU per record"))
+    return rows
 
 
 def _told(run: Run) -> str:
@@ -226,5 +256,5 @@ def _told(run: Run) -> str:
     return (
         f"{run.microseconds:.1f} µs CPU{commits} and {run.bytes:.1f} bytes per record in {run.files} files, "
         f"{run.records / run.cpu_seconds:,.0f} records per s CPU, RSS {run.rss_bytes / _MB:.0f} MB, "
-        f"wrote {run.written_bytes / max(1, run.file_bytes):.1f} bytes per byte kept, wall {run.wall_seconds:.0f} s"
+        f"wrote {run.written_per_byte:.1f} bytes per byte kept, wall {run.wall_seconds:.0f} s"
     )

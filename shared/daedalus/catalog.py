@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 import msgspec
 
 from daedalus.errors import PermanentError
-from daedalus.naming import catalog_subject
+from daedalus.naming import COMPACTED, catalog_subject
 
 T = TypeVar("T")
 
@@ -18,7 +18,17 @@ SCHEMA_VERSION = 2
 """Of the segments' columns; in each footer and entry. 2: trade.source."""
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class Replaced(msgspec.Struct, frozen=True, kw_only=True):
+    """A committed segment that is no more: its rows are in a larger one."""
+
+    name: str
+    """Of its file, in the directory of the larger one."""
+    sha256: str
+    first_sequence: int
+    last_sequence: int
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One committed segment."""
 
     path: str
@@ -48,10 +58,19 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """Rows of the channel `gap`; 0 in every other channel."""
     writer: str
     """Instance and boot of the writer that committed it."""
+    replaces: tuple[Replaced, ...] = ()
+    """The segments that `daedalus-writer compact` merged into this one: from this entry on they do not count."""
 
     @property
     def subject(self) -> str:
-        return catalog_subject(self.shard, self.exchange, self.channel, self.symbol)
+        """An entry that replaces others is outside the chain of its shard, which is its writer's alone."""
+        return catalog_subject(COMPACTED if self.replaces else self.shard, self.exchange, self.channel, self.symbol)
+
+    @property
+    def replaced_paths(self) -> list[str]:
+        """Below ready/."""
+        folder = self.path.rpartition("/")[0]
+        return [f"{folder}/{replaced.name}" for replaced in self.replaces]
 
 
 class Upload(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,9 @@ UPLOADS_STREAM = "UPLOADS"
 CHECKPOINT_BUCKET = "CHECKPOINTS"
 LEASE_BUCKET = "LEASES"
 
+COMPACTED = "compacted"
+"""In the place of a shard: the chain of `daedalus-writer compact`. Its entries are catalog entries like all others."""
+
 ALL_ENTRIES = "catalog.*.*.*.*"
 """The subjects of catalog entries; the catalog also holds who owns a shard, under shorter ones."""
 
@@ -66,21 +69,21 @@ def batch_subject(shard: int, exchange: str, channel: str, symbol: str | None = 
     return subject if symbol is None else f"{subject}.{symbol_token(symbol)}"
 
 
-def catalog_subject(shard: int, exchange: str, channel: str, symbol: str) -> str:
+def catalog_subject(shard: int | str, exchange: str, channel: str, symbol: str) -> str:
     return f"catalog.{shard}.{exchange}.{channel}.{symbol_token(symbol)}"
 
 
-def shard_chain(shard: int) -> str:
+def shard_chain(shard: int | str) -> str:
     """All that a shard has in the catalog, entries and owners: the chain that fences writers."""
     return f"catalog.{shard}.>"
 
 
-def shard_entries(shard: int) -> str:
+def shard_entries(shard: int | str) -> str:
     """The catalog entries of a shard."""
     return f"catalog.{shard}.*.*.*"
 
 
-def shard_owner(shard: int) -> str:
+def shard_owner(shard: int | str) -> str:
     """Where a writer says that it has taken the shard."""
     return f"catalog.{shard}.owner"
 

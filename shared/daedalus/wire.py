@@ -74,7 +74,7 @@ def part(symbol: str, market_id: str, count: int, records: bytes | bytearray) ->
     return Part(symbol, market_id, count, msgspec.Raw(array(count, records)))
 
 
-def bodies(records: bytes | memoryview) -> memoryview:
+def bodies(records: bytes | msgspec.Raw | memoryview) -> memoryview:
     """The records of a part without the array's header, so that parts can be put together without decoding them.
 
     Raises WireError when it is no MessagePack array.

@@ -39,6 +39,10 @@ class MemoryStore:
             etag=hashlib.md5(data).hexdigest(),
         )
 
+    def delete(self, key: str) -> None:
+        self._fail()
+        self.objects.pop(key, None)
+
     def _fail(self) -> None:
         if self.failures:
             raise self.failures.pop(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Coroutine
 from typing import Any
@@ -14,9 +15,10 @@ from nats.js import JetStreamContext
 
 from daedalus.catalog import decode_entry
 from daedalus.errors import PermanentError
-from daedalus.naming import CATALOG_STREAM
+from daedalus.naming import CATALOG_STREAM, COMPACTED
 from daedalus_sync.back_off import is_gone, missing_delay_seconds
 from daedalus_sync.consumer import ACK_WAIT_SECONDS, CONSUMER
+from daedalus_sync.log_stream import messages
 from daedalus_sync.metrics import Metrics
 from daedalus_sync.object_store import SegmentError
 from daedalus_sync.pause import StoppingError, pause, unless_stopping
@@ -114,13 +116,17 @@ class Follower:
             self._paths.discard(segment.path)
 
     async def _done(self, message: Msg, segment: Segment) -> None:
-        if self._uploader is None or self._uploader.is_done(segment):
+        if self._uploader is None or (self._uploader.is_done(segment) and not segment.replaces):
             self._metrics.discarded.labels("local" if self._uploader is None else "already_uploaded").inc()
             await _answer(message.ack())
             return
         try:
             await self._uploader.upload(segment)
         except SegmentError as error:
+            if error.kind == "missing" and await self._is_replaced(message, segment):
+                self._metrics.discarded.labels("replaced").inc()
+                await _answer(message.ack())
+                return
             age = time.time() - message.metadata.timestamp.timestamp()
             in_active = await asyncio.to_thread(self._ready.is_in_active, segment.path)
             if error.kind == "missing" and not is_gone(age, in_active=in_active):
@@ -130,6 +136,16 @@ class Follower:
             await _answer(message.term())
         else:
             await _answer(message.ack())
+
+    async def _is_replaced(self, message: Msg, segment: Segment) -> bool:
+        """Whether `daedalus-writer compact` has merged this segment into another one since."""
+        subject = ".".join(["catalog", COMPACTED, *message.subject.split(".")[2:]])
+        async with contextlib.aclosing(messages(self._js, CATALOG_STREAM, subject)) as merged:
+            async for later in merged:
+                with contextlib.suppress(PermanentError):  # that entry's own delivery tells
+                    if segment.path in decode_entry(later.data).replaced_paths:
+                        return True
+        return False
 
     async def _beat(self) -> None:
         """Tells the server that entries are still worked on, so that it does not deliver them again."""

@@ -63,3 +63,7 @@ class ObjectStore(Protocol):
     def head(self, key: str) -> Object | None:
         """What lies under the key now; None: nothing. Raises StoreError."""
         ...
+
+    def delete(self, key: str) -> None:
+        """Delete what lies under the key, if anything. Raises StoreError."""
+        ...

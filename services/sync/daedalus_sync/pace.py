@@ -64,6 +64,9 @@ class PacedStore:
     def head(self, key: str) -> Object | None:
         return self._store.head(key)
 
+    def delete(self, key: str) -> None:
+        self._store.delete(key)
+
 
 class _PacedFile:
     """What botocore needs of a body: read, and seek and tell for its own retries."""

@@ -67,6 +67,10 @@ class S3Store:
             etag=answer.get("ETag", "").strip('"'),
         )
 
+    def delete(self, key: str) -> None:
+        with self._errors_told():
+            self._client.delete_object(Bucket=self._bucket, Key=key)
+
     @contextmanager
     def _errors_told(self) -> Iterator[None]:
         """boto3's errors in our terms."""

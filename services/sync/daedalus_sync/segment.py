@@ -26,6 +26,8 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     """Hexadecimal. From the catalog where it has an entry: what the writer committed, not what lies there now."""
     rows: int | None = None
     """None when only the file is known."""
+    replaces: tuple[tuple[str, str], ...] = ()
+    """(path, SHA-256) of the segments that were merged into this one: their objects go when this one is there."""
 
     @property
     def content_type(self) -> str:
@@ -37,12 +39,16 @@ def from_entry(entry: Entry) -> Segment:
     path = PurePosixPath(entry.path)
     if path.is_absolute() or ".." in path.parts or not is_segment(path.name):
         raise PermanentError(f"catalog entry: expected the path of a segment below ready/, found {entry.path!r}")
+    for replaced in entry.replaces:
+        if "/" in replaced.name or not is_segment(replaced.name):
+            raise PermanentError(f"catalog entry: expected names of segments that it replaces, found {replaced.name!r}")
     return Segment(
         path=entry.path,
         subject=_subject(entry.shard, entry.exchange, entry.channel, symbol_token(entry.symbol)),
         size_bytes=entry.size_bytes,
         sha256=entry.sha256,
         rows=entry.rows,
+        replaces=tuple(zip(entry.replaced_paths, (one.sha256 for one in entry.replaces), strict=True)),
     )
 
 

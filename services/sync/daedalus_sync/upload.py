@@ -39,6 +39,20 @@ def upload(store: ObjectStore, key: str, segment: Segment, file: Path) -> bool:
     )
 
 
+def withdraw(store: ObjectStore, key: str, sha256: str) -> bool:
+    """Delete the object of a segment whose rows are in another one; False: what lies there is not that segment, and stays.
+
+    Raises StoreError.
+    """
+    found = store.head(key)
+    if found is None:
+        return True
+    if (found.sha256 or found.told_sha256) != sha256:
+        return False
+    store.delete(key)
+    return True
+
+
 def proves(found: Object, segment: Segment, file: Path | None) -> bool:
     """Whether the server's own words prove that the object is the segment.
 

@@ -1,13 +1,14 @@
 """daedalus-writer: JetStream into Parquet segments, exactly once.
 
 MD-<shard> ─▶ ShardWriter ─▶ active/ ─▶ CATALOG ─▶ ready/
-`daedalus-writer verify` checks what lies there.
+`daedalus-writer verify` checks what lies there, `daedalus-writer compact` merges what is small.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import sys
 
 import pyarrow as pa
@@ -20,11 +21,16 @@ from daedalus_writer.metrics import Metrics
 from daedalus_writer.ownership import Ownership
 from daedalus_writer.shard import ShardWriter
 
+_COLLECTED_AFTER = 50_000
+"""New objects between two collections: rows of a segment become that many tuples at a time, none of them in a cycle."""
+
 
 async def serve(service: Service) -> None:
     config = service.config
     pa.set_cpu_count(1)  # the disk threads are the parallelism; more only cost memory
     pa.set_io_thread_count(1)
+    gc.freeze()
+    gc.set_threshold(_COLLECTED_AFTER)
     metrics = Metrics(service.registry)
     disk = Disk(config.ingestion.io_threads, metrics)
     nats = await broker.connect(config.nats.url, "writer")
@@ -69,11 +75,18 @@ def main() -> int:
         from daedalus_writer.verify import command  # noqa: PLC0415  # 9 MB that a writer does not need
 
         return command.main(sys.argv[2:])
+    if sys.argv[1:2] == ["compact"]:
+        from daedalus_writer.compact import command as compact  # noqa: PLC0415  # the same
+
+        return compact.main(sys.argv[2:])
     return run("writer", serve, _add_arguments)
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "`daedalus-writer verify PATH…` checks what was written; see `daedalus-writer verify -h`."
+    parser.epilog = (
+        "`daedalus-writer verify PATH…` checks what was written, `daedalus-writer compact` merges small segments; "
+        "see their -h."
+    )
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ after 2 leaves an entry whose file is still in active/: the rename is finished. 
 
 from __future__ import annotations
 
+from operator import attrgetter
 from pathlib import Path
 
 import msgspec
@@ -17,7 +18,7 @@ import msgspec
 from daedalus.catalog import SCHEMA_VERSION, Entry
 from daedalus.config import Config
 from daedalus.naming import staged_name
-from daedalus.wire import array, decode_records
+from daedalus.wire import decode_records
 from daedalus_writer.columns import record_batch
 from daedalus_writer.layout import Folders, directory, file_name, free_number
 from daedalus_writer.segment import Segment
@@ -26,6 +27,7 @@ from daedalus_writer.spool import Spool, joined
 from daedalus_writer.steps import passed
 
 _REMEMBERED_DIRECTORIES = 10_000
+_RECEIVED_NS = attrgetter("received_ns")
 
 
 class Sealer:
@@ -46,21 +48,38 @@ class Sealer:
         if len(self._last_names) > _REMEMBERED_DIRECTORIES:
             del self._last_names[next(iter(self._last_names))]
 
+    def place(self, segment: Segment) -> Path:
+        """In a thread, one segment after the other: give the segment its path below ready/, and make the directory. Two
+        that made one at once would each rely on the other for it to be durable.
+
+        Raises OSError.
+        """
+        folder = directory(segment.key, self._config.ingestion.partition_by)
+        taken = [self._last_names.get(folder, "")]
+        if (self._folders.ready / folder).is_dir():
+            taken += [path.name for path in (self._folders.ready / folder).iterdir()]
+        make_directories(self._folders.ready / folder, self._folders.ready)
+        number = free_number(taken, self._shard, self._config.nats.shards)
+        suffix = FORMATS[self._config.ingestion.raw_format].suffix
+        segment.path = folder / file_name(segment.key, number, suffix)
+        self.note_used(segment.path)
+        return segment.path
+
     def seal(self, segment: Segment, spool: Spool, gaps: int) -> Entry:
         """In a thread: read the segment's rows back and write its file once. Returns its entry.
 
         Raises OSError (a full disk, or no room any more) or SpoolError, and then no file is left.
         """
         form = FORMATS[self._config.ingestion.raw_format]
-        path = self._free_path(segment, form.suffix)
+        path = segment.path or self.place(segment)
         staged = self._folders.room / staged_name(str(path))
         received: list[int] = []
         try:
             passed("sealing")
             file = form(staged, segment.key.channel, self._config.ingestion)
-            for rows, records in joined(spool.read(segment.frames)):
-                decoded = decode_records(segment.key.channel, array(rows, records))
-                times = [record.received_ns for record in decoded]
+            for records in joined(spool.read(segment.frames)):
+                decoded = decode_records(segment.key.channel, records)
+                times = list(map(_RECEIVED_NS, decoded))
                 received += (min(times), max(times))
                 file.write(record_batch(segment.key, decoded))
             facts = self._facts(segment, gaps, min(received), max(received))
@@ -69,7 +88,6 @@ class Sealer:
         except BaseException:
             staged.unlink(missing_ok=True)
             raise
-        self.note_used(path)
         return msgspec.convert({**facts, "path": str(path), "size_bytes": size_bytes, "sha256": sha256}, Entry)
 
     def _facts(self, segment: Segment, gaps: int, first_ns: int, last_ns: int) -> dict[str, str | int]:
@@ -92,14 +110,6 @@ class Sealer:
             "gaps": gaps,
             "writer": self._writer,
         }
-
-    def _free_path(self, segment: Segment, suffix: str) -> Path:
-        """The segment's path below ready/."""
-        place = directory(segment.key, self._config.ingestion.partition_by)
-        taken = [self._last_names.get(place, "")]
-        if (self._folders.ready / place).is_dir():
-            taken += [path.name for path in (self._folders.ready / place).iterdir()]
-        return place / file_name(segment.key, free_number(taken, self._shard, self._config.nats.shards), suffix)
 
 
 def publish_file(entry: Entry, room: Path, ready_folder: Path) -> None:

@@ -32,6 +32,7 @@ _AWAY = (
     nats.errors.NoRespondersError,
     nats.errors.ConnectionClosedError,
     nats.errors.OutboundBufferLimitError,
+    nats.js.errors.NoStreamResponseError,  # of a publish, where other calls get the next one
     nats.js.errors.ServiceUnavailableError,
     nats.js.errors.ServerError,
 )
@@ -54,7 +55,7 @@ async def persistently(call: Callable[[], Awaitable[T]], what: str) -> T:
 class CommitLog:
     """Made by `open`, which takes the chain: from then on nobody else can append to it, until somebody takes it again."""
 
-    def __init__(self, js: JetStreamContext, bucket: KeyValue, shard: int, last_sequence: int) -> None:
+    def __init__(self, js: JetStreamContext, bucket: KeyValue, shard: int | str, last_sequence: int) -> None:
         self._js = js
         self._bucket = bucket
         self._shard = shard
@@ -62,7 +63,7 @@ class CommitLog:
         """The end of the shard's chain."""
 
     @classmethod
-    async def open(cls, js: JetStreamContext, shard: int, writer: str) -> CommitLog:
+    async def open(cls, js: JetStreamContext, shard: int | str, writer: str) -> CommitLog:
         """Take the shard's chain. Two that try at once both succeed, one after the other; the later one has it."""
         bucket = await persistently(lambda: js.key_value(CHECKPOINT_BUCKET), "opening the checkpoints")
         while True:
@@ -109,14 +110,17 @@ class CommitLog:
                 ) from error
             self.last_sequence = last.seq
 
-    async def entries(self, first_sequence: int) -> AsyncIterator[tuple[int, Entry]]:
-        """The shard's entries from a catalog sequence on, up to the present last one, each with its sequence."""
-        last = await persistently(lambda: _last(self._js, shard_entries(self._shard)), "reading the end of the catalog")
+    async def entries(self, first_sequence: int, subject: str = "") -> AsyncIterator[tuple[int, Entry]]:
+        """The shard's entries, or those of one subject, from a catalog sequence on, up to the present last one, each with
+        its sequence.
+        """
+        subject = subject or shard_entries(self._shard)
+        last = await persistently(lambda: _last(self._js, subject), "reading the end of the catalog")
         if last is None or last.seq is None or last.seq < first_sequence:
             return
         subscription = await persistently(
             lambda: self._js.subscribe(
-                shard_entries(self._shard),
+                subject,
                 stream=CATALOG_STREAM,
                 ordered_consumer=True,
                 config=ConsumerConfig(

@@ -6,10 +6,12 @@ import asyncio
 import errno
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TypeVar
 
 import structlog
 
+from daedalus.errors import FencedError
 from daedalus_writer.metrics import Metrics
 
 T = TypeVar("T")
@@ -49,3 +51,20 @@ class Disk:
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class Room:
+    """The disk, as one run of a shard's writer uses it: a successor empties its folder."""
+
+    def __init__(self, disk: Disk, folder: Path) -> None:
+        self._disk = disk
+        self.folder = folder
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Do disk work, patiently. Raises FencedError when a successor has emptied our folder."""
+        try:
+            return await self._disk.run(work)
+        except FileNotFoundError as error:
+            if self.folder.is_dir():
+                raise
+            raise FencedError(f"{self.folder}: expected our room, found none: another writer has the shard") from error

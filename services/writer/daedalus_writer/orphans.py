@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import structlog
 
 from daedalus.catalog import Entry
+from daedalus_writer.layout import numbers
 from daedalus_writer.segment_file import finish
 
 _DAY = timedelta(days=1)
@@ -36,7 +37,8 @@ def orphans(ready: Path, shard: int, since_ns: int, known: Collection[str]) -> l
     since = datetime.fromtimestamp(since_ns / 1e9, UTC).date() - _DAY
     found = []
     for path in _files(ready, since):
-        if str(path) in known:
+        first, last = numbers(path.name) or (0, 0)
+        if str(path) in known or first != last:  # a file of `compact`, whose entries are another chain
             continue
         try:
             metadata = pq.read_metadata(ready / path).metadata or {}

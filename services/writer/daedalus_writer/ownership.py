@@ -96,6 +96,8 @@ class Ownership:
                 _log.error("lease was lost", shard=shard)
                 owned.task.cancel()
         if self._stopping:
+            for owned in self._owned.values():
+                owned.writer.stop()  # one that was being taken when `stop` came has not heard of it
             await member.release()  # so that the others wait for our leases from now on, and not for our expiry
             return
         wanted = await self._wanted(member)

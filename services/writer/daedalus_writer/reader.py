@@ -1,5 +1,8 @@
 """Reads a shard's stream: bounded pull requests on an ephemeral consumer, no acks.
 
+Each request asks for what is there, and for no more: who has caught up is woken by the clock, once for many messages,
+and not by every message.
+
 No acknowledgement is held open on the server: the writer's own commit log says what is done. A message counts as
 delivered only in order: the consumer's sequence must have no holes, else the reader starts anew after the last one.
 """
@@ -23,9 +26,7 @@ from daedalus.config import Ingestion
 from daedalus.errors import TransientError
 from daedalus_writer.segment import Position
 
-_EXPIRES_SECONDS = 20
-_HEARTBEAT_SECONDS = 2
-_SILENT_SECONDS = 3 * _HEARTBEAT_SECONDS
+_SILENT_SECONDS = 6.0
 _INACTIVE_SECONDS = 120
 """A consumer that nobody pulls from for this long is forgotten by the server."""
 
@@ -62,7 +63,8 @@ class Reader:
         self._owed = 0
         self._expected = 1
         self._reconnects = nats.stats["reconnects"]
-        self._last_sign = time.monotonic()
+        self._caught_up = False
+        self._unanswered_since: float | None = None
         self._failure: str | None = None
         self._subscription: Subscription | None = None
         self._consumer = ""
@@ -88,13 +90,18 @@ class Reader:
         self._subscription = await self._nats.subscribe(
             self._inbox, cb=self._on_message, pending_msgs_limit=0, pending_bytes_limit=0
         )
-        return int(created.get("num_pending", 0))
+        pending = int(created.get("num_pending", 0))
+        self._caught_up = pending == 0
+        return pending
 
     async def read(self, wait_seconds: float) -> list[Message]:
-        """The messages that have arrived, at least one unless the time runs out. Asks for more only when called.
+        """The messages that have arrived; asks for more only when called. When there was nothing left it lets
+        `wait_seconds` go by before it asks again, and then returns all that has come meanwhile; it may be nothing.
 
         Raises InterruptedReadError.
         """
+        if self._caught_up and not self._queue and self._failure is None:
+            await asyncio.sleep(wait_seconds)
         if not self._nats.is_connected or self._nats.stats["reconnects"] != self._reconnects:
             self._fail("the connection to NATS was lost, and with it what was asked for")
         await self._pull()
@@ -124,25 +131,25 @@ class Reader:
         """Ask for the next messages while the first half of the last ones is still on its way."""
         if self._owed > self._batch // 2 or self._failure is not None:
             return
-        request = {
-            "batch": self._batch,
-            "max_bytes": self._max_bytes,
-            "expires": _EXPIRES_SECONDS * 1_000_000_000,
-            "idle_heartbeat": _HEARTBEAT_SECONDS * 1_000_000_000,
-        }
+        request = {"batch": self._batch, "max_bytes": self._max_bytes, "no_wait": True}
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}"
         self._owed += self._batch
-        self._last_sign = time.monotonic()
+        self._caught_up = False
+        if self._unanswered_since is None:
+            self._unanswered_since = time.monotonic()
         await self._nats.publish(subject, json.dumps(request).encode(), self._inbox)
 
     def _check_silence(self) -> None:
-        """An open request is answered, or its heartbeat comes; else the server or the network is gone."""
-        silent = time.monotonic() - self._last_sign
-        if self._owed > 0 and silent > _SILENT_SECONDS:
-            self._fail(f"nothing came for {silent:.0f} s, not even a heartbeat")
+        """A request is answered, if only by saying that there is nothing; else the server or the network is gone."""
+        if self._unanswered_since is None:
+            self._owed = 0  # what came into the stream after the request is not in the answer
+            return
+        silent = time.monotonic() - self._unanswered_since
+        if silent > _SILENT_SECONDS:
+            self._fail(f"nothing came for {silent:.0f} s, not even that there is nothing")
 
     async def _on_message(self, message: Msg) -> None:
-        self._last_sign = time.monotonic()
+        self._unanswered_since = None
         if not message.reply or not message.reply.startswith("$JS.ACK"):
             self._on_status(message.headers or {})
             return
@@ -154,18 +161,28 @@ class Reader:
             return
         self._expected += 1
         self._owed -= 1
-        self._queue.append(Message(int(tokens[1]), int(tokens[3]), int(tokens[4]), message.data))
-        self._arrived.set()
+        pending = int(tokens[4])
+        self._queue.append(Message(int(tokens[1]), int(tokens[3]), pending, message.data))
+        if pending == 0:
+            self._nothing_left()
+        elif len(self._queue) >= self._batch // 2:
+            self._arrived.set()
 
     def _on_status(self, headers: dict[str, str]) -> None:
         status, description = headers.get("Status", ""), headers.get("Description", "")
-        if status == "100":
-            return  # a heartbeat
-        if status in ("404", "408") or "Batch Completed" in description or "MaxBytes" in description:
+        if status == "404":
+            self._nothing_left()
+        elif status == "408" or "Batch Completed" in description or "MaxBytes" in description:
             self._owed -= int(headers.get("Nats-Pending-Messages", self._owed))
             self._arrived.set()
         else:
             self._fail(f"{status} {description}")
+
+    def _nothing_left(self) -> None:
+        """All requests so far are answered."""
+        self._owed = 0
+        self._caught_up = True
+        self._arrived.set()
 
     def _fail(self, why: str) -> None:
         self._failure = self._failure or why

@@ -7,6 +7,7 @@ the rooms of the writers before it, and says from where to read the stream and w
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +24,10 @@ from daedalus_writer.layout import Folders, Key
 from daedalus_writer.orphans import may_have_lost_power, orphans
 from daedalus_writer.segment import START, Position
 
+_LOOK_BACK_NS = 600 * 10**9
+"""JetStream syncs the catalog and the checkpoints each in its own time, every 2 minutes unless told otherwise: the catalog may
+have lost what the checkpoint relies on.
+"""
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 _log = structlog.get_logger()
@@ -44,13 +49,19 @@ class Recovered:
         """Of those entries' files, below ready/, in their order."""
         self.rolled_back = False
         """The stream lost messages that are committed, and may use their sequences again."""
+        self._newest_sequence = 0
 
     def note(self, catalog_sequence: int, entry: Entry) -> None:
         """A committed segment."""
         last = Position(entry.last_sequence, entry.last_timestamp_ns)
         self.committed[Key(entry.exchange, entry.channel, entry.symbol, entry.hour)] = last
+        self._newest_sequence = max(self._newest_sequence, last.sequence)
         self.entries.append((catalog_sequence, last))
         self.paths.append(Path(entry.path))
+
+    def may_have(self, at: Position) -> bool:
+        """Whether anything of the message at this position can be committed: the quick question before `has`."""
+        return at.sequence <= self._newest_sequence
 
     def has(self, key: Key, at: Position) -> bool:
         """Whether the records of a key in the message at this position are committed.
@@ -76,13 +87,14 @@ async def recover(js: JetStreamContext, log: CommitLog, folders: Folders, shard:
         entries[entry.path] = entry
     if may_have_lost_power(recovered.position.timestamp_ns):
         created_ns = int(info.created.timestamp() * 1e9) if info.created else 0
-        since_ns = recovered.position.timestamp_ns or created_ns
+        since_ns = (recovered.position.timestamp_ns or created_ns) - _LOOK_BACK_NS
         for entry in await asyncio.to_thread(orphans, folders.ready, shard, since_ns, entries):
+            if entry.path in [found.path async for _, found in log.entries(1, entry.subject)]:
+                continue
             recovered.note(await log.append(entry), entry)
             _log.warning("file in ready/ had lost its entry", path=entry.path)
-    newest = max((last for _, last in recovered.entries), key=lambda last: last.sequence, default=recovered.position)
-    recovered.rolled_back = (checkpoint is not None and checkpoint.epoch != epoch) or not await _is_there(
-        js, shard, newest
+    recovered.rolled_back = (checkpoint is not None and checkpoint.epoch != epoch) or not await _are_there(
+        js, shard, [recovered.position, *(last for _, last in recovered.entries)]
     )
     renamed = await asyncio.to_thread(_empty_rooms, folders, entries)
     _log.info(
@@ -97,15 +109,21 @@ async def recover(js: JetStreamContext, log: CommitLog, folders: Folders, shard:
 
 
 def _empty_rooms(folders: Folders, entries: dict[str, Entry]) -> int:
-    """Finish the renames that earlier writers left, then delete their rooms; returns how many were renamed."""
+    """Finish the renames that other writers left, and delete the rooms of those before us; returns how many were renamed.
+
+    A file is looked for in the room of the writer that committed it: one that was refused may have left another file for
+    the same path. And one that was asleep since it took the shard may find its successor's room here: that stays.
+    """
     renamed = 0
-    staged = {staged_name(path): entry for path, entry in entries.items()}
+    for path, entry in entries.items():
+        room = folders.room_of(entry.writer)
+        if (room / staged_name(path)).exists():
+            publish_file(entry, room, folders.ready)
+            renamed += 1
     for room in folders.earlier_rooms():
-        for path in list(room.iterdir()):
-            if path.name in staged:
-                publish_file(staged[path.name], room, folders.ready)
-                renamed += 1
-        shutil.rmtree(room, ignore_errors=True)
+        if folders.is_left(room):
+            shutil.rmtree(room, ignore_errors=True)
+    os.sync()  # a writer that was killed between a rename, or a new directory, and its fsync has left that to us
     return renamed
 
 
@@ -134,6 +152,14 @@ async def start_of_reading(js: JetStreamContext, shard: int, position: Position)
     missing = info.state.messages > 0 and info.state.first_seq > position.sequence + 1
     by_sequence = {"deliver_policy": "by_start_sequence", "opt_start_seq": position.sequence + 1}
     return by_sequence, "sequence_missing" if missing else None
+
+
+async def _are_there(js: JetStreamContext, shard: int, positions: list[Position]) -> bool:
+    """All of them: a stream that has used sequences again may have the newest message, and not those before."""
+    for position in {(one.sequence, one.timestamp_ns): one for one in positions}.values():
+        if not await _is_there(js, shard, position):
+            return False
+    return True
 
 
 async def _is_there(js: JetStreamContext, shard: int, position: Position) -> bool:

@@ -16,7 +16,7 @@ from daedalus.config import Ingestion
 from daedalus.wire import NS_PER_HOUR
 from daedalus_writer.segment import Segment
 
-Reason = Literal["hour", "size", "age", "open_segments"]
+Reason = Literal["hour", "size", "age", "idle", "open_segments"]
 
 HOUR_GRACE_NS = 10_000_000_000
 """A batch lingers up to 5 s and is sent again after 5 s: the last of an hour may come this late."""
@@ -25,6 +25,7 @@ HOUR_GRACE_NS = 10_000_000_000
 class Limits(msgspec.Struct, frozen=True):
     size_bytes: int
     age_ns: int
+    idle_ns: int
     open_segments: int
 
     @staticmethod
@@ -32,6 +33,7 @@ class Limits(msgspec.Struct, frozen=True):
         return Limits(
             size_bytes=ingestion.segment_max_mb * 1_000_000,
             age_ns=int(ingestion.segment_max_age_seconds * 1e9),
+            idle_ns=int(ingestion.segment_max_idle_seconds * 1e9),
             open_segments=ingestion.max_open_segments,
         )
 
@@ -43,8 +45,12 @@ def due(segment: Segment, now_ns: int, limits: Limits) -> Reason | None:
         return "hour"
     if segment.size_bytes >= limits.size_bytes:
         return "size"
-    if now_ns < hour_end_ns and now_ns - segment.opened_ns >= limits.age_ns:
-        return "age"  # behind the end of its hour it waits for the last rows: one file more would be no gain
+    if now_ns >= hour_end_ns:
+        return None  # it waits for the last rows of its hour: one file more would be no gain
+    if now_ns - segment.opened_ns >= limits.age_ns:
+        return "age"
+    if now_ns - segment.last.timestamp_ns >= limits.idle_ns:
+        return "idle"
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from pathlib import Path
 
 from daedalus.wire import Part, bodies
 from daedalus_writer.layout import Key
@@ -29,6 +30,22 @@ START = Position(0, 0)
 class Segment:
     """Rows of one key: some still in memory, encoded as they came, the rest in the spool."""
 
+    __slots__ = (
+        "before",
+        "buffer",
+        "buffered_rows",
+        "buffered_since_ns",
+        "first_sequence",
+        "frames",
+        "key",
+        "last",
+        "market_id",
+        "opened_ns",
+        "path",
+        "rows",
+        "spooled_bytes",
+    )
+
     def __init__(self, key: Key, market_id: str, before: Position, opened_ns: int) -> None:
         self.key = key
         self.market_id = market_id
@@ -46,19 +63,27 @@ class Segment:
         self.frames = array("Q")
         """Offsets of this segment's frames in the spool of its hour."""
         self.spooled_bytes = 0
+        self.path: Path | None = None
+        """Of its file below ready/, as soon as it has a name."""
 
     def append(self, part: Part, rows: int, at: Position, now_ns: int) -> int:
         """Take a part of `rows` records, encoded as it is. Returns by how many bytes memory grew."""
-        encoded = bodies(memoryview(part.records))
-        if not self.rows:
-            self.first_sequence = at.sequence
+        encoded = bodies(part.records)
         if not self.buffered_rows:
             self.buffered_since_ns = now_ns
+            if not self.rows:
+                self.first_sequence = at.sequence
         self.buffer += encoded
         self.buffered_rows += rows
         self.rows += rows
         self.last = at
         return len(encoded)
+
+    def unload(self, now_ns: int) -> tuple[int, bytearray]:
+        """Hand over what is in memory: the rows and their records."""
+        rows, records = self.buffered_rows, self.buffer
+        self.buffered_rows, self.buffer, self.buffered_since_ns = 0, bytearray(), now_ns
+        return rows, records
 
     @property
     def size_bytes(self) -> int:

@@ -1,4 +1,4 @@
-"""The named steps of a commit, where a test can have the process killed.
+"""The named steps of a commit, and of `compact`, where a test can have the process killed.
 
 `DAEDALUS_CRASH_AT=entry:3` kills the process with -9 when it passes the step `entry` for the third time. Nothing else
 reads the variable, and without it a step costs one comparison.
@@ -24,11 +24,20 @@ Step = Literal[
 ]
 STEPS: tuple[str, ...] = get_args(Step)
 
+CompactStep = Literal[
+    "merging",  # the larger file is begun
+    "merged",  # it is durable, and a new directory beside the old one is ready
+    "replaced",  # it is committed, the old directory is still in its place
+    "exchanged",  # the new directory is in its place
+    "cleared",  # what came late is in the new directory
+]
+COMPACT_STEPS: tuple[str, ...] = get_args(CompactStep)
+
 _step, _, _times = os.environ.get("DAEDALUS_CRASH_AT", "").partition(":")
 _left = int(_times or 1)
 
 
-def passed(step: Step) -> None:
+def passed(step: Step | CompactStep) -> None:
     """Mark the place."""
     global _left  # noqa: PLW0603  # a process crashes once
     if step == _step:

@@ -61,6 +61,14 @@ def test_put_never_overwrites(store: ObjectStore) -> None:
     assert found.sha256 == segment_of(DATA).sha256
 
 
+def test_delete(store: ObjectStore) -> None:
+    """What was deleted is gone; what is not there can be deleted, too."""
+    assert store.put_if_absent("key", io.BytesIO(DATA), segment_of(DATA))
+    for _ in range(2):
+        store.delete("key")
+        assert store.head("key") is None
+
+
 def test_damaged_body_is_refused(store: ObjectStore) -> None:
     """A body that is not what its checksum says is refused, and nothing is stored."""
     with pytest.raises(StoreError) as caught:

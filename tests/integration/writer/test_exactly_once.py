@@ -10,15 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
-from nats.aio.client import Client
-from nats.js import JetStreamContext
 
-from daedalus import broker, catalog
+from daedalus import broker
 from daedalus.config import Nats
-from daedalus.naming import CATALOG_STREAM
 from daedalus.streams import ensure_streams
 from daedalus.wire import NS_PER_HOUR
 from support.batches import HOUR, Market, check_exactly_once, segments
+from support.drained import catalog_entries, wait_until_drained
 from support.nats import NatsServer
 from support.processes import Process
 
@@ -202,24 +200,3 @@ async def test_message_nobody_can_read_is_kept_aside(nats_server: NatsServer, tm
     check_exactly_once(tmp_path / "data", market)
     assert [path.read_bytes() for path in (tmp_path / "data/raw/rejected").iterdir()] == [b"\xffnonsense"]
     await client.close()
-
-
-async def wait_until_drained(writer: Process, js: JetStreamContext, shards: int) -> None:
-    """Until this writer has every shard and has read it to its end."""
-    deadline = time.monotonic() + 45
-    for shard in range(shards):
-        last = (await js.stream_info(f"MD-{shard}")).state.last_seq
-        while f'daedalus_writer_sequence{{shard="{shard}"}} {float(last)}' not in await asyncio.to_thread(
-            writer.get, "/metrics"
-        ):
-            assert time.monotonic() < deadline, writer.told()
-            await asyncio.sleep(0.2)
-
-
-async def catalog_entries(client: Client) -> list[catalog.Entry]:
-    info = await client.jetstream().stream_info(CATALOG_STREAM)
-    messages = [
-        await client.jetstream().get_msg(CATALOG_STREAM, seq=sequence)
-        for sequence in range(info.state.first_seq, info.state.last_seq + 1)
-    ]
-    return [catalog.decode_entry(one.data or b"") for one in messages if not (one.subject or "").endswith(".owner")]

@@ -43,7 +43,7 @@ class Bench:
         self.folders = Folders(self.root, 0, boot)
         self.folders.create()
         self.spool = Spool(self.folders.room, HOUR)
-        self.sealer = Sealer(self.config, self.folders, 0, "test")
+        self.sealer = Sealer(self.config, self.folders, 0, f"test.{boot}")
 
     async def open(self) -> CommitLog:
         return await CommitLog.open(self.js, 0, "test")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from daedalus.catalog import Replaced
 from daedalus.errors import PermanentError
 from daedalus_sync.segment import from_entry, from_file, is_segment
 from support.segments import entry_of, path_of
@@ -28,6 +29,19 @@ def test_path_outside_ready(path: str) -> None:
     """A path that is none of a segment below ready/ is refused."""
     with pytest.raises(PermanentError, match="below ready/"):
         from_entry(msgspec.structs.replace(entry_of(path_of(1), b""), path=path))
+
+
+def test_replaced_segments() -> None:
+    """They lie in the same directory; any other name is refused, for objects are deleted by it."""
+    replaced = Replaced(name="segment_1.parquet", sha256="00", first_sequence=1, last_sequence=2)
+    entry = msgspec.structs.replace(entry_of(path_of(1), b""), replaces=(replaced,))
+    segment = from_entry(entry)
+    assert segment.replaces == ((f"{path_of(1).rpartition('/')[0]}/segment_1.parquet", "00"),)
+    assert segment.subject == "uploads.0.kraken.trade.BTC-USD"
+    for name in ("../segment_1.parquet", "notes.txt", ""):
+        wrong = msgspec.structs.replace(replaced, name=name)
+        with pytest.raises(PermanentError, match="names of segments"):
+            from_entry(msgspec.structs.replace(entry, replaces=(wrong,)))
 
 
 def test_content_type() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from daedalus_sync.object_store import SegmentError, StoreError
 from daedalus_sync.segment import from_entry
-from daedalus_sync.upload import upload
+from daedalus_sync.upload import upload, withdraw
 from support.memory_store import MemoryStore
 from support.segments import content, entry_of, path_of
 
@@ -90,3 +90,14 @@ def test_vanished_object_is_transient(file: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(StoreError) as caught:
         upload(store, "key", SEGMENT, file)
     assert caught.value.kind == "absent"
+
+
+def test_replaced_object_is_withdrawn(store: MemoryStore) -> None:
+    """The object goes when it is the segment; what is not there is no error, and another object stays."""
+    store.objects["key"] = (DATA, SEGMENT.sha256)
+    assert withdraw(store, "key", SEGMENT.sha256)
+    assert withdraw(store, "key", SEGMENT.sha256)
+    assert store.objects == {}
+    store.objects["key"] = (b"another", None)
+    assert not withdraw(store, "key", SEGMENT.sha256)
+    assert store.objects == {"key": (b"another", None)}

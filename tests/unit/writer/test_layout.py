@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daedalus.config import PARTITION_COLUMNS
-from daedalus_writer.layout import Folders, Key, directory, file_name, free_number, partition_values
+from daedalus_writer.layout import (
+    Folders,
+    Key,
+    directory,
+    file_name,
+    free_number,
+    hour_of,
+    merged_name,
+    partition_values,
+)
 
 KEY = Key("coinbaseadvanced", "orderbook", "BTC/USD", 491_918)
 """2026-02-12T14Z."""
@@ -43,6 +52,16 @@ def test_one_shard_counts_from_one() -> None:
     """With one shard, the default, segments are 00001, 00002, …"""
     assert free_number([], 0, 1) == 1
     assert free_number(["segment_20260212T14_00001.parquet"], 0, 1) == 2
+
+
+def test_merged_name_says_what_it_was_made_of() -> None:
+    """The name spans the numbers of all, also of a file that was merged before, and numbers go on above it."""
+    names = [file_name(KEY, 3, "parquet"), "segment_20260212T14_00001-00002.parquet", file_name(KEY, 7, "parquet")]
+    merged = merged_name(names)
+    assert merged == "segment_20260212T14_00001-00007.parquet"
+    assert merged_name([file_name(KEY, 1, "ndjson.zst")] * 2) == "segment_20260212T14_00001-00001.ndjson.zst"
+    assert free_number([merged], 0, 1) == 8
+    assert [hour_of(name) for name in (merged, names[0], "README")] == [KEY.hour, KEY.hour, None]
 
 
 def test_rooms_of_a_shard(tmp_path: Path) -> None:

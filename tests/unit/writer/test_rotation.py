@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from daedalus.config import Ingestion
@@ -14,11 +15,20 @@ from daedalus_writer.segment import START, Position, Segment
 HOUR = 497_123
 BEGIN = HOUR * NS_PER_HOUR
 END = BEGIN + NS_PER_HOUR
-LIMITS = Limits(size_bytes=10_000, age_ns=NS_PER_HOUR, open_segments=3)
+LIMITS = Limits(size_bytes=10_000, age_ns=NS_PER_HOUR, idle_ns=2 * NS_PER_HOUR, open_segments=3)
 
 
 def opened(opened_ns: int = BEGIN, symbol: str = "BTC/USD") -> Segment:
-    return Segment(Key("kraken", "trade", symbol, HOUR), "XBTUSD", START, opened_ns)
+    segment = Segment(Key("kraken", "trade", symbol, HOUR), "XBTUSD", START, opened_ns)
+    take(segment, Position(1, opened_ns))
+    return segment
+
+
+def take(segment: Segment, at: Position) -> None:
+    """One record."""
+    buffer = bytearray()
+    append_record(buffer, Trade(BEGIN, None, None, 1.0, 1.0, None))
+    segment.append(part(segment.key.symbol, "x", 1, buffer), 1, at, at.timestamp_ns)
 
 
 @pytest.mark.parametrize(
@@ -43,10 +53,22 @@ def test_time(opened_ns: int, now_ns: int, reason: str | None) -> None:
 def test_size() -> None:
     """A segment is due when what it has spooled and what waits in memory reach the size."""
     segment = opened()
-    segment.spooled_bytes = 9_000
+    segment.spooled_bytes = 9_000 - len(segment.buffer)
     assert due(segment, BEGIN, LIMITS) is None
     segment.buffer += bytes(1_000)
     assert due(segment, BEGIN, LIMITS) == "size"
+
+
+def test_idle() -> None:
+    """A segment is due when its last record is long ago, unless its hour is over and the last rows may still come."""
+    segment, minute = opened(), 60 * 10**9
+    limits = msgspec.structs.replace(LIMITS, idle_ns=20 * minute)
+    take(segment, Position(2, BEGIN + 15 * minute))
+    assert due(segment, BEGIN + 35 * minute - 1, limits) is None
+    assert due(segment, BEGIN + 35 * minute, limits) == "idle"
+    take(segment, Position(3, BEGIN + 40 * minute))
+    assert due(segment, END - 1, limits) is None
+    assert due(segment, END, limits) is None
 
 
 def test_surplus_is_what_waited_longest() -> None:
@@ -54,9 +76,7 @@ def test_surplus_is_what_waited_longest() -> None:
     segments = []
     for number, sequence in enumerate((5, 1, 9, 3, 7)):
         segment = opened(symbol=f"C{number}/USD")
-        buffer = bytearray()
-        append_record(buffer, Trade(BEGIN, None, None, 1.0, 1.0, None))
-        segment.append(part(segment.key.symbol, "x", 1, buffer), 1, Position(sequence, 0), BEGIN)
+        take(segment, Position(sequence, 0))
         segments.append(segment)
     assert [segment.last.sequence for segment in surplus(segments, LIMITS)] == [1, 3]
     assert surplus(segments[:3], LIMITS) == []
@@ -64,4 +84,4 @@ def test_surplus_is_what_waited_longest() -> None:
 
 def test_limits_come_from_the_configuration() -> None:
     """The limits are the configured ones, in bytes and nanoseconds."""
-    assert Limits.of(Ingestion()) == Limits(100_000_000, 3600 * 10**9, 5_000)
+    assert Limits.of(Ingestion()) == Limits(100_000_000, 3600 * 10**9, 1800 * 10**9, 5_000)

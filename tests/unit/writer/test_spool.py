@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from daedalus.wire import bodies
 from daedalus_writer.spool import Spool, SpoolError, joined
 
 
@@ -61,7 +62,7 @@ def test_frames_are_joined_into_row_groups() -> None:
     """Small frames are put together up to 50,000 rows or 2 MB, in order, and nothing is left over."""
     frames = [(700, bytes([number % 251])) for number in range(150)]
     groups = list(joined(frames))
-    assert [rows for rows, _ in groups] == [50_400, 50_400, 4_200]
-    assert b"".join(records for _, records in groups) == b"".join(records for _, records in frames)
-    assert [len(records) for _, records in joined([(1, bytes(1_500_000))] * 3)] == [3_000_000, 1_500_000]
+    assert [int.from_bytes(group[1:5], "big") for group in groups] == [50_400, 50_400, 4_200]
+    assert b"".join(map(bodies, groups)) == b"".join(records for _, records in frames)
+    assert [len(bodies(group)) for group in joined([(1, bytes(1_500_000))] * 3)] == [3_000_000, 1_500_000]
     assert list(joined([])) == []

@@ -55,13 +55,19 @@ class Catalog:
         self.unreadable: dict[int, str] = {}
         """Sequence → why it is no entry; at most 100."""
         self._entries: dict[str, bytes] = {}
+        self._replaced: dict[str, tuple[bytes, str]] = {}
+        """Path → what was said of a segment that `compact` has merged into another, and the path of that one."""
+        self._replaced_seen: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def add(self, entry: Entry) -> None:
         """Raises ValueError or struct.error when a value of it is none that a writer writes."""
-        if self.first_hour is None:
+        for path in entry.replaced_paths:
+            if (packed := self._entries.pop(path, None)) is not None:
+                self._replaced[path] = (packed, entry.path)
+        if self.first_hour is None and not entry.replaces:
             self.first_hour = entry.hour
         key = f"{entry.shard} {entry.exchange} {entry.channel} {entry.symbol} {entry.hour}"
         self._entries[entry.path] = _PACKED.pack(
@@ -83,7 +89,8 @@ class Catalog:
             self.unreadable[sequence] = why
 
     def get(self, path: str) -> Expected | None:
-        packed = self._entries.get(path)
+        """Also of one that was replaced: while `compact` runs it may still lie there."""
+        packed = self._entries.get(path) or self._replaced.get(path, (None,))[0]
         return None if packed is None else _unpacked(packed)
 
     def older_than_all(self, hour: int) -> bool:
@@ -95,11 +102,23 @@ class Catalog:
         packed = self._entries.get(path)
         if packed is not None:
             self._entries[path] = packed[:-1] + b"\1"
+        elif path in self._replaced:
+            self._replaced_seen.add(path)
 
     def unseen(self) -> Iterator[tuple[str, Expected]]:
         for path, packed in self._entries.items():
             if not packed[-1]:
                 yield path, _unpacked(packed)
+
+    def seen_beside_larger(self) -> Iterator[tuple[str, str]]:
+        """(path, path of the segment that replaced it) where both were seen: the same rows are in both."""
+        for path in sorted(self._replaced_seen):
+            larger = path
+            while larger in self._replaced:
+                larger = self._replaced[larger][1]
+                if larger in self._replaced_seen or self._entries.get(larger, b"\0")[-1]:
+                    yield path, larger
+                    break
 
     def doubled(self) -> dict[str, str]:
         """Path → the path of an earlier segment of the same key in which some of the same messages are; at most 10,000."""

@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
     pa.set_cpu_count(1)  # the threads of the inspection are the parallelism
     output = Output(as_json=parsed.json, quiet=parsed.quiet)
     try:
-        config = _config(parsed.config)
+        config = configured(parsed.config)
         places = [_place(path, parsed, config) for path in parsed.paths]
     except ConfigError as error:
         print(f"{parsed.config}: {len(error.mistakes)} mistakes", *error.mistakes, sep="\n  ", file=sys.stderr)  # noqa: T201  # the command's answer
@@ -66,7 +66,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _config(path: Path | None) -> Config:
+def configured(path: Path | None) -> Config:
     """Raises ConfigError. Without a file there are the defaults, and what the environment sets."""
     if path is None:
         default = Path(os.environ.get("DAEDALUS_CONFIG", "config.yaml"))

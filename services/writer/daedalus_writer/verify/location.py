@@ -14,7 +14,7 @@ from daedalus_writer.layout import SOURCE, Key, directory, hour_start, partition
 from daedalus_writer.verify.defect import Defect, expect
 
 SUFFIXES = (".parquet", ".ndjson.zst")
-_NAME = re.compile(r"segment_(\d{8}T\d{2})_\d{5,}\.(?:parquet|ndjson\.zst)")
+_NAME = re.compile(r"segment_(\d{8}T\d{2})_(?:\d{5,}-)?\d{5,}\.(?:parquet|ndjson\.zst)")
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 

@@ -34,11 +34,11 @@ async def read_catalog(
     Raises TransientError when not all of them can be read.
     """
     try:
-        client = await _connected(url)
+        client = await connected(url)
         try:
             state = (await client.jetstream().stream_info(CATALOG_STREAM)).state
             catalog = Catalog(truncated=state.first_seq > 1) if catalog is None else catalog
-            async for message in _messages(client, CATALOG_STREAM, subject, behind):
+            async for message in messages(client, CATALOG_STREAM, subject, behind):
                 behind = message.sequence
                 try:
                     catalog.add(decode_entry(message.data))
@@ -54,9 +54,9 @@ async def read_catalog(
 async def mark_uploaded(url: str, catalog: Catalog) -> None:
     """Mark what was verified in S3 as seen: retention may have deleted it here. Raises TransientError, PermanentError."""
     try:
-        client = await _connected(url)
+        client = await connected(url)
         try:
-            async for message in _messages(client, UPLOADS_STREAM, f"{UPLOADS_STREAM.lower()}.>", 0):
+            async for message in messages(client, UPLOADS_STREAM, f"{UPLOADS_STREAM.lower()}.>", 0):
                 upload = decode_upload(message.data)
                 entry = catalog.get(upload.path)
                 if entry is not None and entry.sha256.hex() == upload.sha256:
@@ -67,12 +67,12 @@ async def mark_uploaded(url: str, catalog: Catalog) -> None:
         raise TransientError(f"{url}: expected the stream {UPLOADS_STREAM}, found {_told(error)}") from error
 
 
-async def _connected(url: str) -> Client:
+async def connected(url: str) -> Client:
     async with asyncio.timeout(_CONNECT_SECONDS):
         return await broker.connect(url, "writer-verify", reconnect=False)
 
 
-async def _messages(client: Client, stream: str, subjects: str, behind: int) -> AsyncIterator[Message]:
+async def messages(client: Client, stream: str, subjects: str, behind: int) -> AsyncIterator[Message]:
     """Raises InterruptedReadError when reading was interrupted three times."""
     for attempt in range(_ATTEMPTS):
         try:

@@ -51,7 +51,7 @@ def read_ndjson(path: Path, channel: str | None) -> Contents:
     """`channel` None: the names of the first row tell. Raises Defect, OSError, pyarrow.ArrowException."""
     contents: Contents | None = None
     ids = Ids()
-    for lines in _lines(path):
+    for lines in read_lines(path):
         channel = channel or _channel(lines)
         try:
             rows = _DECODERS[channel].decode_lines(lines)
@@ -67,7 +67,7 @@ def read_ndjson(path: Path, channel: str | None) -> Contents:
     return contents
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+def read_lines(path: Path) -> Iterator[bytes]:
     """Whole lines, about a megabyte of them at a time."""
     rest = b""
     with pa.CompressedInputStream(pa.OSFile(str(path)), "zstd") as stream:
@@ -114,6 +114,6 @@ def _check_rows(contents: Contents, rows: list[Any]) -> None:
 
 
 def _ids(path: Path) -> Iterator[str | None]:
-    for lines in _lines(path):
+    for lines in read_lines(path):
         for row in _DECODERS["trade"].decode_lines(lines):
             yield row.id

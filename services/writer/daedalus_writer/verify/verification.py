@@ -39,6 +39,8 @@ class Verification:
         usable = [self._verify(place) for place in self._places]
         self._take_late()
         self._report_missing()
+        for path, larger in [] if self._catalog is None else self._catalog.seen_beside_larger():
+            self._defect(path, Defect("no file beside the one that replaced it", larger, "doubled"))
         code = self._summary.exit_code(strict=strict)
         if code != DAMAGED and not all(usable):
             code = USAGE
@@ -85,15 +87,23 @@ class Verification:
 
     def _take_late(self) -> None:
         """Entries come before files: a file that was found has one by now, or none at all."""
-        if self._late and self._catalog is not None and self._nats_url is not None:
-            try:
-                asyncio.run(read_catalog(self._nats_url, self._subject, self._catalog, self._catalog_sequence))
-            except TransientError as error:
-                self._output.note(f"{error}: what was committed since the beginning counts as not in the catalog")
+        if self._late:
+            self._read_on()
         inspector = Inspector(self._catalog)
         for result in self._late:
             known = self._catalog is not None and self._catalog.get(result.entry_path or "") is not None
             self._take(inspector.result(result.place, result.file) if known else result)
+
+    def _read_on(self) -> None:
+        """What has come into the catalog since it was read."""
+        if self._catalog is None or self._nats_url is None:
+            return
+        try:
+            _, self._catalog_sequence = asyncio.run(
+                read_catalog(self._nats_url, self._subject, self._catalog, self._catalog_sequence)
+            )
+        except TransientError as error:
+            self._output.note(f"{error}: what was committed since the beginning counts as not in the catalog")
 
     def _report_missing(self) -> None:
         """Of whole ready/ folders only; retention deletes what UPLOADS has."""
@@ -102,6 +112,7 @@ class Verification:
             return
         if next(self._catalog.unseen(), None) is None:
             return
+        self._read_on()  # `compact` may have replaced what was not seen
         try:
             asyncio.run(mark_uploaded(self._nats_url, self._catalog))
         except TransientError as error:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from daedalus.catalog import Entry
+from daedalus.catalog import Entry, Replaced
 from daedalus_writer.verify.catalog import Catalog
 from support.segments import HOUR, entry_of
 
@@ -86,3 +86,32 @@ def test_entry_costs_few_bytes() -> None:
     [packed] = catalog._entries.values()
     slot = 8 + 8 + 8 + 8  # of a dict, with the room that it leaves free
     assert sys.getsizeof(path) + sys.getsizeof(packed) + 2 * slot < 400
+
+
+def larger(path: str, *names: str) -> Entry:
+    replaces = tuple(Replaced(name=name, sha256="", first_sequence=1, last_sequence=1) for name in names)
+    return entry(path, replaces=replaces, first_sequence=1, last_sequence=99, last_received_ns=99)
+
+
+def test_replaced_segments_do_not_count() -> None:
+    """What was merged into another one is neither missing nor doubled, and is still known while it lies there."""
+    first, second = entry("d/1"), entry("d/2", first_sequence=3, last_sequence=4)
+    catalog = catalog_of(first, second, larger("d/1-2", "1", "2"))
+    assert [path for path, _ in catalog.unseen()] == ["d/1-2"]
+    assert catalog.doubled() == {}
+    catalog.mark_seen("d/1")
+    expected = catalog.get("d/1")
+    assert expected is not None
+    assert expected.sha256.hex() == first.sha256
+    assert list(catalog.seen_beside_larger()) == []
+
+
+def test_replaced_segment_beside_the_larger_one() -> None:
+    """Rows that lie there twice are told, also when the larger one was merged again since."""
+    entries = [entry("d/1"), entry("d/2"), larger("d/1-2", "1", "2"), entry("d/3"), larger("d/1-3", "1-2", "3")]
+    catalog = catalog_of(*entries)
+    for path in ("d/1", "d/1-3"):
+        catalog.mark_seen(path)
+    assert list(catalog.seen_beside_larger()) == [("d/1", "d/1-3")]
+    catalog.mark_seen("d/1-2")
+    assert list(catalog.seen_beside_larger()) == [("d/1", "d/1-2"), ("d/1-2", "d/1-3")]
