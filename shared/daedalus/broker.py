@@ -56,5 +56,5 @@ async def close(client: Client, timeout_seconds: float = 5.0) -> None:
     try:
         async with asyncio.timeout(timeout_seconds):
             await client.close()
-    except TimeoutError:
-        _log.debug("NATS was not closed in time")
+    except OSError as error:  # TimeoutError too; a server that is away resets what is left
+        _log.debug("NATS was not closed in order", error=str(error))

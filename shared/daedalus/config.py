@@ -54,10 +54,14 @@ class Ingestion(Section, frozen=True):
     """Records in a collector's outbox; when it is full, records are counted and a gap is written down."""
     queue_max_mb: Count = 64
     """The same bound in bytes."""
+    outbox_spill_mb: CountOrZero = 0
+    """Bound of what each collector keeps on disk, below `storage.root`/spill, when its outbox is half full; 0: nothing."""
     segment_max_mb: Count = 100
     """A segment is committed when it is about this large."""
     segment_max_age_seconds: Seconds = 3600.0
     """How old a segment gets before it is committed, whatever the hour: bounds what a crash has read again."""
+    segment_max_idle_seconds: Seconds = 1800.0
+    """A segment that got no record for so long is committed: its symbol may stay quiet for the rest of the hour."""
     max_open_segments: Count = 5_000
     """Above this the segment that waited longest for a record is committed. An open segment costs a kilobyte."""
     pull_batch: Annotated[int, Meta(ge=1, le=10_000)] = 256
@@ -152,7 +156,8 @@ class Exchange(Section, frozen=True):
     """A server that stands in for the exchange's own hosts: http://host:port, the real host becomes the first path
     element. For the simulator and for proxies."""
     silence_seconds: Seconds = 60.0
-    """A connection that delivers no data for this long is closed and opened again."""
+    """A connection that delivers no data for this long is closed and opened again; a busy one much sooner, from 5 s on, by
+    its own cadence."""
 
 
 class Ccxt(Section, frozen=True):

@@ -162,10 +162,12 @@ class Gap(msgspec.Struct, frozen=True, array_like=True, gc=False):
 CAUSES = {
     "collector_down": "the collector was not running",
     "connection_lost": "the connection to the exchange was lost",
-    "connection_silent": "the connection was open and delivered nothing",
+    "connection_silent": "the connection was open and delivered nothing, or nothing of this symbol and channel, for much "
+    "longer than usual",
     "bad_frame": "a frame could not be read",
     "sequence_gap": "the exchange's sequence jumped",
-    "outbox_full": "JetStream was away or full for longer than the outbox could hold",
+    "outbox_full": "JetStream was away or full for longer than the outbox, and the spill on disk, could hold; or that disk "
+    "lost a file",
 }
 
 Record = Trade | Ticker | OrderBook | BidAsk | Candle | Funding | MarkPrice | Liquidation | RawFrame | Gap

@@ -1,4 +1,5 @@
-"""A local stand-in for the public market-data services of Binance spot, Coinbase Advanced Trade and Kraken v2.
+"""A local stand-in for the public market-data services of Binance spot, Bybit spot, Coinbase Advanced Trade,
+Kraken v2 and OKX spot.
 
 It speaks their protocols, counts exactly what it sent, fails on request and replays recorded frames. It knows nothing of
 the recorder that it tests.

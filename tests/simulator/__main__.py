@@ -16,8 +16,8 @@ def parser() -> argparse.ArgumentParser:
         description="Simulates the public market data of exchanges on one port: the real host becomes the first element "
         "of the path, as in ws://127.0.0.1:9000/stream.binance.com:9443/ws/1.",
         epilog="Control: GET /sim/counts, GET /sim/healthz, POST /sim/pause, /sim/resume, "
-        'POST /sim/fault {"exchange":"coinbase","fault":"close|reset|freeze|garbage|error|sequence_gap|slow|refuse",'
-        '"seconds":5}, POST /sim/burst {"exchange":"coinbase","channel":"trade","frames":1000}.',
+        'POST /sim/fault {"exchange":"coinbase","fault":"close|reset|freeze|garbage|error|sequence_gap|slow|refuse|refuse_subscribe|'
+        'accept_then_close","seconds":5}, POST /sim/burst {"exchange":"coinbase","channel":"trade","frames":1000}.',
     )
     add = arguments.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (%(default)s)")

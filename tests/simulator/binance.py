@@ -141,6 +141,9 @@ class Binance:
             connection.send(Frame(frames.error(str(error))))
             return
         result: list[str] | None = None
+        if request.method == "SUBSCRIBE" and self.subscriptions.refused(now_ns):
+            connection.send(Frame(frames.error("too many requests", request.id)))
+            return
         if request.method == "SUBSCRIBE":
             for stream in request.params:
                 self._subscribe(connection, stream, now_ns)
@@ -169,9 +172,14 @@ class Binance:
         product, channel = self.parse(stream)
         if product is None or channel not in self.channels:
             return
+        again = connection in self.subscriptions.subscribers(channel, product.symbol)
         self.subscriptions.add(connection, channel, product.symbol)
         if channel in DEPTHS:
-            self._waiting[product.symbol].connections.append((connection, now_ns + SNAPSHOT_WAIT_NS))
+            waiting = self._waiting[product.symbol]
+            if again and all(connection is not other for other, _ in waiting.connections):
+                return  # it had its snapshot, and need not fetch another one
+            waiting.forget(connection)  # it subscribes again because its snapshot never came
+            waiting.connections.append((connection, now_ns + SNAPSHOT_WAIT_NS))
 
     def send(self, channel: str, symbol: str, payload: bytes, records: int = 1, trade_ids: tuple[int, ...] = ()) -> int:
         """A raw payload to every subscriber of the stream, in the form of its connection. Returns how many there are."""

@@ -93,7 +93,7 @@ class Coinbase:
         except msgspec.MsgspecError as error:
             connection.send(Frame(frames.error(f"failed to parse the message: {error}")))
             return
-        reason = self._refusal(request)
+        reason = self._refusal(request, now_ns)
         if reason:
             connection.send(Frame(frames.error(reason)))
             return
@@ -110,7 +110,9 @@ class Coinbase:
                 self.subscriptions.remove(connection, request.channel, product.symbol)
         self._acknowledge(connection, session, now_ns)
 
-    def _refusal(self, request: Request) -> str:
+    def _refusal(self, request: Request, now_ns: int) -> str:
+        if request.type == "subscribe" and self.subscriptions.refused(now_ns):
+            return "rate limit exceeded"
         if request.type not in {"subscribe", "unsubscribe"}:
             return f"unknown message type: {request.type}"
         if request.channel == "heartbeats":

@@ -90,7 +90,7 @@ class Connection:
     async def _write(self, frame: Frame) -> None:
         if self._delay_seconds:
             await asyncio.sleep(self._delay_seconds)
-        if frame.opcode.name == "TEXT" and time.monotonic() < self._frozen_until:
+        if frame.opcode.name == "TEXT" and not frame.pong and time.monotonic() < self._frozen_until:
             self._counts.dropped(self.exchange, frame)
         elif frame.channel and frame.channel == self._skip_channel:
             self._skip_channel = ""

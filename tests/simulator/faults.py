@@ -9,20 +9,34 @@ from msgspec import Struct
 
 from simulator.connection import Connection
 from simulator.exchange import Exchange
+from simulator.fixed import NANOSECONDS
 from simulator.frame import Frame
 
 # Cut in the middle of a string: no parser takes it.
 GARBAGE = Frame(b'{"channel":"market_trades","timestamp":"2026-08-12T19:2')
-Kind = Literal["close", "reset", "freeze", "garbage", "error", "sequence_gap", "slow", "refuse"]
+Kind = Literal[
+    "close",
+    "reset",
+    "freeze",
+    "garbage",
+    "error",
+    "sequence_gap",
+    "slow",
+    "refuse",
+    "refuse_subscribe",
+    "accept_then_close",
+]
 
 
 class Fault(Struct, frozen=True, forbid_unknown_fields=True):
-    """Strikes every connection that ``exchange`` has at that moment; ``refuse`` strikes those to come.
+    """Strikes every connection that ``exchange`` has at that moment; the last three strike what comes for ``seconds`` (for
+    ever without; 0 ends it).
 
     close: Close 1001. reset: TCP RST. freeze: nothing but pongs for ``seconds`` (for ever without); what the market does
     meanwhile is dropped, so sequence numbers jump afterwards. garbage: one extra, truncated JSON frame. error: one error
     frame. sequence_gap: the next frame of ``channel`` is dropped. slow: ``seconds`` before each frame, 0 ends it. refuse:
-    WebSockets and REST get 503, or 429 with ``retry_after``, for ``seconds`` (for ever without; 0 ends it).
+    WebSockets and REST get 503, or 429 with ``retry_after``. refuse_subscribe: each subscribe request is answered with an
+    error. accept_then_close: WebSockets are opened and closed at once.
     """
 
     exchange: str
@@ -33,10 +47,11 @@ class Fault(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Door(Struct):
-    """Whether an exchange lets new clients in. ``until`` is in monotonic seconds."""
+    """Whether an exchange lets new clients in, and keeps them. ``until`` and ``closes_until`` are monotonic seconds."""
 
     until: float = 0.0
     retry_after: int | None = None
+    closes_until: float = 0.0
 
     def refusal(self, now: float) -> tuple[int, dict[str, str]] | None:
         """The status and headers to refuse with, or None."""
@@ -54,7 +69,10 @@ def strike(
     seconds = math.inf if fault.seconds is None else fault.seconds
     if fault.fault == "refuse":
         door.until, door.retry_after = now + seconds, fault.retry_after
-        return
+    elif fault.fault == "refuse_subscribe":
+        exchange.subscriptions.refused_until_ns = now_ns + seconds * NANOSECONDS
+    elif fault.fault == "accept_then_close":
+        door.closes_until = now + seconds
     for connection in connections:
         match fault.fault:
             case "close":

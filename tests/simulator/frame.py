@@ -15,6 +15,8 @@ class Frame(Struct, frozen=True):
     """Tickers or book states; of trades the ids are counted instead."""
     trade_ids: tuple[int, ...] = ()
     opcode: WSMsgType = WSMsgType.TEXT
+    pong: bool = False
+    """The answer to a ping that is text: a frozen connection still gives it."""
 
 
 PING = Frame(b"simulator", opcode=WSMsgType.PING)

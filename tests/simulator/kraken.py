@@ -14,9 +14,9 @@ from simulator.connection import Connection
 from simulator.exchange import Reply
 from simulator.fixed import NANOSECONDS
 from simulator.frame import Frame
-from simulator.kraken_frames import Window
 from simulator.market import Market
 from simulator.subscriptions import Subscriptions
+from simulator.window import Window
 
 HEARTBEAT_NS = NANOSECONDS
 DEPTHS = (10, 25, 100, 500, 1000)
@@ -92,17 +92,19 @@ class Kraken:
             connection.send(Frame(frames.error(str(error), "subscribe", None, now_ns)))
             return
         if request.method == "ping":
-            connection.send(Frame(frames.pong(request.req_id, now_ns)))
+            connection.send(Frame(frames.pong(request.req_id, now_ns), pong=True))
             return
-        reason = self._refusal(request)
+        reason = self._refusal(request, now_ns)
         if reason:
             connection.send(Frame(frames.error(reason, request.method, request.req_id, now_ns)))
             return
         for symbol in request.params.symbol:
             self._change(connection, request, symbol, now_ns)
 
-    def _refusal(self, request: Request) -> str:
+    def _refusal(self, request: Request, now_ns: int) -> str:
         wanted = request.params
+        if request.method == "subscribe" and self.subscriptions.refused(now_ns):
+            return "Exceeded msg rate"
         if request.method not in {"subscribe", "unsubscribe"}:
             return f"Unknown method: {request.method}"
         if wanted.channel not in self.channels:

@@ -1,4 +1,4 @@
-"""Kraken v2's frames and REST answers as text, from market events, and the window of a book that a subscriber sees. Pure.
+"""Kraken v2's frames and REST answers as text, from market events. Pure.
 
 Shapes: docs.kraken.com/api/docs/websocket-v2, read 2026-11; the checksum is that of …/guides/spot-ws-book-v2, which the
 same digits reproduce for recorded frames. Prices and quantities are JSON numbers.
@@ -9,38 +9,21 @@ from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
-from simulator.book import Book, Change
+from simulator.book import Change
 from simulator.fixed import decimal, rfc3339
 from simulator.market import Ticker, Trade
 from simulator.product import Product
+from simulator.window import Window
 
 # Kraken's own names of old assets; the others have one name.
 ASSETS = {"BTC": ("XXBT", "XBT"), "ETH": ("XETH", "ETH"), "USD": ("ZUSD", "USD")}
 CHECKSUM_LEVELS = 10
 
 
-class Window:
-    """The best ``depth`` levels of each side as a subscriber holds them."""
-
-    def __init__(self, book: Book, depth: int) -> None:
-        self._depth = depth
-        self.bid, self.ask = dict(book.bid.levels(depth)), dict(book.ask.levels(depth))
-
-    def move(self, book: Book) -> list[Change]:
-        """Follow the book; what the subscriber has to be told."""
-        changes: list[Change] = []
-        for side, held in ((book.bid, self.bid), (book.ask, self.ask)):
-            now = dict(side.levels(self._depth))
-            changes += [Change(side.name, price, 0) for price in held if price not in side.amounts]
-            changes += [Change(side.name, price, amount) for price, amount in now.items() if held.get(price) != amount]
-            held.clear()
-            held.update(now)
-        return changes
-
-    def checksum(self) -> int:
-        """CRC32 of the ten best asks, then bids: the digits of price and quantity without point and leading zeros."""
-        best = [*self.ask.items()][:CHECKSUM_LEVELS] + [*self.bid.items()][:CHECKSUM_LEVELS]
-        return zlib.crc32("".join(f"{price}{amount}" for price, amount in best).encode())
+def checksum(window: Window) -> int:
+    """CRC32 of the ten best asks, then bids: the digits of price and quantity without point and leading zeros."""
+    best = [*window.ask.items()][:CHECKSUM_LEVELS] + [*window.bid.items()][:CHECKSUM_LEVELS]
+    return zlib.crc32("".join(f"{price}{amount}" for price, amount in best).encode())
 
 
 def _number(value: int, decimals: int) -> str:
@@ -72,7 +55,7 @@ def book(product: Product, window: Window, changes: Sequence[Change] | None, now
     return (
         f'{{"channel":"book","type":"{kind}","data":[{{"symbol":"{product.symbol}"'
         f',"bids":[{_levels(product, bids)}],"asks":[{_levels(product, asks)}]'
-        f',"checksum":{window.checksum()},"timestamp":"{rfc3339(now_ns, 6)}"}}]}}'
+        f',"checksum":{checksum(window)},"timestamp":"{rfc3339(now_ns, 6)}"}}]}}'
     ).encode()
 
 

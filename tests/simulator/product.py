@@ -9,9 +9,9 @@ BASES = (
     ("BTC", 61_837), ("ETH", 2_668), ("SOL", 158), ("XRP", 3), ("ADA", 2), ("LTC", 63), ("DOT", 5), ("LINK", 11),
     ("AVAX", 23), ("UNI", 6), ("ATOM", 5), ("AAVE", 98), ("BCH", 349), ("ALGO", 1), ("FIL", 4), ("ICP", 8),
 )  # fmt: skip
-QUOTES = {"binance": "USDT", "coinbase": "USD", "kraken": "USD"}
-# Binance lists BTCUSDT with stepSize 0.00001; Coinbase and Kraken take eight decimals of an amount.
-AMOUNT_DECIMALS = {"binance": 5, "coinbase": 8, "kraken": 8}
+QUOTES = {"binance": "USDT", "bybit": "USDT", "coinbase": "USD", "kraken": "USD", "okx": "USDT"}
+# Binance lists BTCUSDT with stepSize 0.00001, Bybit with basePrecision 0.000001; the others take eight decimals.
+AMOUNT_DECIMALS = {"binance": 5, "bybit": 6, "coinbase": 8, "kraken": 8, "okx": 8}
 # A walk by single ticks must stay far from zero: enough decimals that the price is at least this many ticks.
 LEAST_TICKS = 100_000
 
@@ -28,7 +28,7 @@ class Product(Struct, frozen=True):
 
 def _product(exchange: str, base: str, quote: str) -> Product:
     price = dict(BASES).get(base, 1)
-    decimals = 1 if exchange == "kraken" and base == "BTC" else 2
+    decimals = 1 if exchange in {"kraken", "okx"} and base == "BTC" else 2
     while price * 10**decimals < LEAST_TICKS:
         decimals += 1
     return Product(f"{base}/{quote}", base, quote, decimals, AMOUNT_DECIMALS[exchange], price * 10**decimals)

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 BINANCE_LINE = re.compile(rb'(\d+) (?:\{"stream":"([^"]+)","data":)?(.*)')
 CRYPTOFEED_LINE = re.compile(rb"(\d+)\.(\d+): (.*)")
+CRYPTOFEED_REST_LINE = re.compile(rb"https?://[^/]+(/\S+) -> [\d.]+: (.*)")
 
 
 class RecordedFrame(Struct, frozen=True):
@@ -35,6 +36,13 @@ class Recording:
                 frame = _parsed(line.rstrip())
                 if frame is not None:
                     yield frame
+
+
+def rest_answers(path: Path | str) -> dict[str, bytes]:
+    """Path without the host, and without a slash at its end → the last body, of a capture of cryptofeed's."""
+    with gzip.open(path) as lines:
+        found = filter(None, (CRYPTOFEED_REST_LINE.fullmatch(line.rstrip()) for line in lines))
+        return {match[1].decode().rstrip("/"): match[2] for match in found}
 
 
 def _parsed(line: bytes) -> RecordedFrame | None:

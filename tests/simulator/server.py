@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Self
 
@@ -12,6 +12,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from simulator.binance import Binance
+from simulator.bybit import Bybit
 from simulator.clock import Clock
 from simulator.coinbase import Coinbase
 from simulator.connection import CLOSE_SECONDS
@@ -21,6 +22,7 @@ from simulator.exchange import Exchange, symbols_of
 from simulator.faults import Fault, strike
 from simulator.kraken import Kraken
 from simulator.market import Market
+from simulator.okx import Okx
 from simulator.pacing import Rates, Schedule, Source
 from simulator.product import products
 from simulator.recording import RecordedFrame
@@ -28,7 +30,10 @@ from simulator.replay import ReplayedBinance, Speed
 from simulator.sockets import Clients, Sockets
 from simulator.subscriptions import Subscriptions
 
-EXCHANGES = ("binance", "coinbase", "kraken")
+EXCHANGES = ("binance", "bybit", "coinbase", "kraken", "okx")
+SIMPLE: dict[str, Callable[[Market, Subscriptions], Exchange]] = {
+    "bybit": Bybit, "coinbase": Coinbase, "kraken": Kraken, "okx": Okx,
+}  # fmt: skip
 # The clock looks every so often; what is due by then goes out in one turn of the loop.
 TICK_SECONDS = 0.005
 BEAT_SECONDS = 0.25
@@ -108,7 +113,7 @@ class Simulator:
         subscriptions = Subscriptions(on_first)
         if name == "binance":
             return Binance(market, subscriptions, self._counts, early_deltas=early_deltas)
-        return Coinbase(market, subscriptions) if name == "coinbase" else Kraken(market, subscriptions)
+        return SIMPLE[name](market, subscriptions)
 
     @property
     def url(self) -> str:

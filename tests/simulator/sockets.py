@@ -85,6 +85,8 @@ class Sockets:
         self._connections[connection] = None
         self._accepted[exchange.name] += 1
         exchange.opened(connection, path, request.query, time.time_ns())
+        if time.monotonic() < self.doors[exchange.name].closes_until:
+            connection.close()
         sender = asyncio.create_task(connection.deliver())
         try:
             async for message in ws:

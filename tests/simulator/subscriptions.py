@@ -11,10 +11,15 @@ class Subscriptions:
     """Keys are (the exchange's own channel name, unified symbol). ``on_first`` hears of each key once in a lifetime."""
 
     def __init__(self, on_first: Callable[[str, str], None]) -> None:
+        self.refused_until_ns = 0.0
+        """Until then the exchange answers every subscribe request with an error."""
         self._on_first = on_first
         self._known: set[Key] = set()
         self._of_key: dict[Key, dict[Connection, None]] = {}
         self._of_connection: dict[Connection, dict[Key, None]] = {}
+
+    def refused(self, now_ns: int) -> bool:
+        return now_ns < self.refused_until_ns
 
     def add(self, connection: Connection, channel: str, symbol: str) -> None:
         key = channel, symbol

@@ -16,7 +16,7 @@ from daedalus_collector.ccxt_feed import CcxtFeed
 from daedalus_collector.feed import Pair, Sink
 from daedalus_collector.metrics import Metrics
 from daedalus_collector.native.binance_frames import decode_snapshot
-from daedalus_collector.native.binance_session import BinanceSession
+from daedalus_collector.native.binance_session import BinanceSession, SpotQuoteSession
 from daedalus_collector.native.binance_snapshots import Lay, Wanted
 from daedalus_collector.native.coinbase_session import CoinbaseSession
 from daedalus_collector.native.session import Request, Session
@@ -80,9 +80,7 @@ class Handler(Protocol):
 
 def settings(exchange_id: str, depth: int) -> Exchange:
     asked = [SYMBOLS[exchange_id]]
-    return Exchange(
-        channels=Channels(ticker=asked, trade=asked, orderbook=asked), max_orderbook_depth=depth
-    )
+    return Exchange(channels=Channels(ticker=asked, trade=asked, orderbook=asked), max_orderbook_depth=depth)
 
 
 class ThroughCcxt:
@@ -162,7 +160,8 @@ class ThroughNative:
             ids = {pair.symbol: pair.symbol.replace("/", "-") for pair in pairs}
             self.session = CoinbaseSession(self.link, pairs, ids, depth, ExchangeOptions())
         else:
-            self.session = BinanceSession(
+            quotes = exchange_id == "binance" and any(pair.channel == "bidask" for pair in pairs)
+            self.session = (SpotQuoteSession if quotes else BinanceSession)(
                 self.link,
                 pairs,
                 {symbol: "BTCUSDT"},

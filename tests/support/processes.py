@@ -34,6 +34,10 @@ class Process(LocalProcess):
             starts.unlink()  # else the governor holds a process back that a test kills ten times a minute
         super().start()
 
+    def forget(self, variable: str) -> None:
+        """The next start is without this variable in its environment."""
+        self._environment.pop(variable, None)
+
     @property
     def running(self) -> bool:
         return self.exit_code is None

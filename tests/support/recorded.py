@@ -12,11 +12,11 @@ Recorded = dict[tuple[str, str, str], list[Record]]
 """(exchange, channel, symbol) → records, in the order of the stream."""
 
 
-async def recorded(url: str, shards: int = 1) -> Recorded:
-    """Everything that the streams hold."""
+async def batches(url: str, shards: int = 1) -> list[wire.Batch]:
+    """Everything that the streams hold, in their order."""
     client = await nats.connect(url)
     js = client.jetstream()
-    found: Recorded = {}
+    found = []
     for shard in range(shards):
         config = ConsumerConfig(deliver_policy=DeliverPolicy.ALL, ack_policy=AckPolicy.NONE, mem_storage=True)
         consumer = await js.add_consumer(f"MD-{shard}", config)
@@ -25,9 +25,16 @@ async def recorded(url: str, shards: int = 1) -> Recorded:
         while remaining > 0:
             for message in await subscription.fetch(min(200, remaining), timeout=5):
                 remaining -= 1
-                batch = wire.decode(message.data)
-                for part in batch.parts:
-                    key = (batch.exchange, batch.channel, part.symbol)
-                    found.setdefault(key, []).extend(wire.decode_records(batch.channel, part.records))
+                found.append(wire.decode(message.data))
     await client.close()
+    return found
+
+
+async def recorded(url: str, shards: int = 1) -> Recorded:
+    """The records of everything that the streams hold."""
+    found: Recorded = {}
+    for batch in await batches(url, shards):
+        for part in batch.parts:
+            key = (batch.exchange, batch.channel, part.symbol)
+            found.setdefault(key, []).extend(wire.decode_records(batch.channel, part.records))
     return found

@@ -46,7 +46,11 @@ def silence_check(metrics: Metrics, silence_seconds: float, lanes: Lanes | None 
     def check() -> str | None:
         if lanes is not None and not lanes.wanted:
             return None
-        last_ns = max(metrics.last_data_ns.values(), default=None)
+        parsed = any(
+            channel != "raw" for channel in metrics.received
+        )  # then frames say nothing: heartbeats are some, too
+        times = (last_ns for channel, last_ns in metrics.last_data_ns.items() if channel != "raw" or not parsed)
+        last_ns = max(times, default=None)
         if last_ns is None:
             return "no data received yet"
         silent = (time.time_ns() - last_ns) / 1e9

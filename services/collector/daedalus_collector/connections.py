@@ -1,12 +1,14 @@
 """The connections of one exchange: what happens to them becomes a gap, and the silent ones are closed.
 
 The tap tells, this decides: a connection that is lost, silent or not to be trusted is given up, everything that was
-subscribed on it has a gap from its last data on, and its subscriptions dial anew.
+subscribed on it has a gap from its last data on, and its subscriptions dial anew. So is one on which a pair stopped: ccxt
+cannot let go of a part.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -14,10 +16,13 @@ from typing import Any
 import structlog
 from ccxt.base.errors import ChecksumError, InvalidNonce, NetworkError
 
+from daedalus_collector.cadence import Silence, Watch
 from daedalus_collector.crossed import CrossedBooks
 from daedalus_collector.feed import Pair, Sink
 from daedalus_collector.metrics import Metrics
 from daedalus_collector.record_mapper import RecordMapper
+from daedalus_collector.retry_after import asked_seconds
+from daedalus_collector.subscription import PERMANENT
 from daedalus_collector.tap import TapClient
 
 CLOSE_SECONDS = 5.0
@@ -25,15 +30,17 @@ WATCH_SECONDS = 1.0
 RESYNC_SECONDS = 60.0
 """After a frame that could not be read, order books without a sequence are not to be trusted: the connection is opened
 anew, but not more often than this, should it be ccxt that cannot read a new kind of frame."""
-MOST_PATIENCE = 16
-"""A connection that never had data is given twice the time after each new dial, up to so often `silence_seconds`."""
+PARTED_SECONDS = 600.0
+"""Between two times that a connection is given up because a part of it stopped: the rest has a gap each time."""
 DETAIL_CHARACTERS = 200
 
 _log = structlog.get_logger()
 
 
 class Connections:
-    """The tap's `Listener`. `on_gone(client, why)` and `on_trouble()` tell the subscriptions."""
+    """The tap's `Listener`. `last_ns`: when each pair had its last record. `on_gone(client, why)` and `on_trouble()` tell
+    the subscriptions, `on_asked(seconds)` that the exchange wants to be left alone for so long.
+    """
 
     def __init__(
         self,
@@ -41,20 +48,27 @@ class Connections:
         sink: Sink,
         metrics: Metrics,
         silence_seconds: float,
+        last_ns: Mapping[Pair, int],
         on_gone: Callable[[TapClient, str], None],
         on_trouble: Callable[[], None],
+        on_asked: Callable[[float], None],
     ) -> None:
-        self.exchange: Any = None
-        """The tapped exchange; set before its first call."""
+        self.exchanges: list[Any] = []
+        """The tapped exchanges; set before their first call."""
         self._mapper = mapper
         self._sink = sink
         self._metrics = metrics
         self._silence_seconds = silence_seconds
+        self._last_ns = last_ns
         self._on_gone = on_gone
         self._on_trouble = on_trouble
+        self._on_asked = on_asked
         self._crossed = CrossedBooks()
-        self._patience: dict[str, int] = {}
+        self._watches: dict[TapClient, Watch] = {}
+        self._past_watches: dict[str, Watch] = {}
+        """Address → of the connection that was lost there: what it learned is for the next one."""
         self._resynced: dict[str, float] = {}
+        self._parted: dict[str, float] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._past_frames = 0
 
@@ -66,12 +80,12 @@ class Connections:
         return self._past_frames + sum(client.frames for client in self._clients())
 
     async def watch(self) -> None:
-        """Close connections that deliver nothing, for ever. A heartbeat is not data."""
+        """Close connections that deliver nothing, or stopped to deliver a part, for ever. A heartbeat is not data."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             for client in self._clients():
                 if client.connected_ns and client.pairs:
-                    self._judge(client, time.time_ns())
+                    self._judge(client, time.monotonic())
 
     async def close(self) -> None:
         """Close everything, in at most about 5 s; nothing is delivered afterwards."""
@@ -79,7 +93,7 @@ class Connections:
             client.abandoned = True
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
-                await self.exchange.close()
+                await asyncio.gather(*(exchange.close() for exchange in self.exchanges))
         except Exception as error:  # noqa: BLE001  # the connections end here, whatever their state
             _log.debug("exchange was not closed in order", exchange=self._metrics.exchange, error=str(error))
 
@@ -95,6 +109,9 @@ class Connections:
         _log.info("connection was opened", exchange=self._metrics.exchange, url=client.url)
 
     def on_lost(self, client: TapClient, error: object) -> None:
+        if (seconds := asked_seconds(error)) > 0:
+            client.last_retry_after = None  # ccxt's own wait for it has no bound
+            self._on_asked(seconds)
         self._drop(client, "connection_lost", str(error))
 
     def on_bad_frame(self, client: TapClient, error: Exception) -> None:
@@ -102,7 +119,7 @@ class Connections:
         self._metrics.errors["bad_frame"] += 1
         _log.warning("frame was not readable", exchange=self._metrics.exchange, error=detail, url=client.url)
         now = time.monotonic()
-        books = any(pair.channel == "orderbook" for pair in client.pairs)
+        books = not client.unparsed and any(pair.channel == "orderbook" for pair in client.pairs)
         if books and now - self._resynced.get(client.url, now - RESYNC_SECONDS) >= RESYNC_SECONDS:
             self._resynced[client.url] = now
             self._drop(client, "bad_frame", detail)
@@ -118,14 +135,16 @@ class Connections:
             error=_detail(error),
         )
         if isinstance(error, (InvalidNonce, ChecksumError)):
-            pairs = _books_of(client.pairs, message_hash)
-            self._sink.interrupted(pairs, _last_ns(client), "sequence_gap", _detail(error))
+            for pair in _books_of(client.pairs, message_hash):  # other pairs' data came after what this one misses
+                self._sink.interrupted([pair], self._last_record_ns(client, pair), "sequence_gap", _detail(error))
+        if isinstance(error, PERMANENT) and message_hash not in client.futures:
+            _refuse_named(client, error)
         self._on_trouble()
 
     # -- deciding
 
     def _clients(self) -> list[TapClient]:
-        return list((self.exchange.clients or {}).values())
+        return [client for exchange in self.exchanges for client in (exchange.clients or {}).values()]
 
     def _judge_book(self, book: Mapping[str, Any], received_ns: int) -> None:
         symbol = book["symbol"]
@@ -139,27 +158,49 @@ class Connections:
                     detail = f"the book of {symbol} stayed crossed"  # after the frame: its handler is still at work
                     asyncio.get_running_loop().call_soon(self._drop, client, "sequence_gap", detail)
 
-    def _judge(self, client: TapClient, now_ns: int) -> None:
-        if client.first_data_ns:
-            self._patience.pop(client.url, None)
-        patience = self._patience.get(client.url, 1)
-        silent_seconds = (now_ns - _last_ns(client)) / 1e9
-        if silent_seconds <= self._silence_seconds * patience:
+    def _judge(self, client: TapClient, now: float) -> None:
+        watch = self._watches.get(client)
+        if watch is None:
+            watch = self._past_watches.pop(_place(client), None) or Watch(self._silence_seconds, self._last_ns)
+            watch.begin()
+            self._watches[client] = watch
+        silence = watch.look(now, client.last_data_ns, client.pairs)
+        if silence is None:
             return
-        if not client.first_data_ns:
-            self._patience[client.url] = min(MOST_PATIENCE, patience * 2)
-        self._drop(client, "connection_silent", f"no data for {silent_seconds:.0f} s")
+        if silence.pairs is None:
+            self._metrics.errors["silent_connection"] += 1
+            self._drop(client, "connection_silent", silence.detail)
+        else:
+            self._part(client, silence, silence.pairs, now)
+
+    def _part(self, client: TapClient, silence: Silence, pairs: Iterable[Pair], now: float) -> None:
+        """Some pairs stopped: each has a gap from its own last record on."""
+        for pair in pairs:
+            self._metrics.errors["silent_pair"] += 1
+            self._sink.interrupted([pair], self._last_record_ns(client, pair), "connection_silent", silence.detail)
+            _log.warning("pair stopped", exchange=self._metrics.exchange, channel=pair.channel, symbol=pair.symbol)
+        place = _place(client)
+        if now - self._parted.get(place, now - PARTED_SECONDS) >= PARTED_SECONDS:
+            self._parted[place] = now
+            self._drop(client, "connection_silent", silence.detail)
+
+    def _last_record_ns(self, client: TapClient, pair: Pair) -> int:
+        return self._last_ns.get(pair) or client.connected_ns
 
     def _drop(self, client: TapClient, cause: str, detail: str) -> None:
         if client.abandoned:
             return
         client.abandoned = True
         self._past_frames += client.frames
-        if self.exchange.clients.get(client.url) is client:
-            del self.exchange.clients[client.url]
+        if (watch := self._watches.pop(client, None)) is not None:
+            self._past_watches[_place(client)] = watch
+        if client.owner.clients.get(client.url) is client:
+            del client.owner.clients[client.url]
         if client.connected_ns:
             self._metrics.reconnects += 1
             self._sink.interrupted(client.pairs, _last_ns(client), cause, detail)
+            if client.tape is not None:
+                client.tape.lost(client.connected_ns, cause, detail)
             _log.warning(
                 "connection was given up", exchange=self._metrics.exchange, cause=cause, detail=detail, url=client.url
             )
@@ -175,6 +216,11 @@ def _last_ns(client: TapClient) -> int:
     return client.last_data_ns or client.connected_ns
 
 
+def _place(client: TapClient) -> str:
+    """Its address without what changes from dial to dial, such as KuCoin's token; each exchange here has its own."""
+    return f"{client.quotes} {str(client.url).partition('?')[0]}"
+
+
 def _detail(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"[:DETAIL_CHARACTERS]
 
@@ -184,6 +230,17 @@ def _books_of(pairs: Iterable[Pair], message_hash: str | None) -> list[Pair]:
     books = [pair for pair in pairs if pair.channel == "orderbook"]
     named = [pair for pair in books if message_hash is not None and message_hash.endswith(pair.symbol)]
     return named or books
+
+
+def _refuse_named(client: TapClient, error: BaseException) -> None:
+    """Tell those who wait for a symbol that an error names: nobody waits for the request itself, which is what Kraken's
+    error answers.
+    """
+    for symbol in {pair.symbol for pair in client.pairs}:
+        named = re.compile(rf"(?<![\w/]){re.escape(symbol)}(?![\w:])")
+        if named.search(str(error)):
+            for waiting in [hash_ for hash_ in client.futures if named.search(hash_)]:
+                client.futures.pop(waiting).reject(error)
 
 
 async def _close(client: TapClient) -> None:

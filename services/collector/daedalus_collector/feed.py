@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
-from daedalus.records import Record
+from daedalus.records import EVERY_SYMBOL, RawFrame, Record
 
 
 class Pair(NamedTuple):
@@ -17,6 +17,10 @@ class Pair(NamedTuple):
 
     channel: str
     symbol: str
+
+
+RAW = Pair("raw", EVERY_SYMBOL)
+"""The frames of all connections; no exchange is asked for them, and no replica gives them to another."""
 
 
 class Sink(Protocol):
@@ -29,6 +33,15 @@ class Sink(Protocol):
 
         `cause` is one of `daedalus.records.CAUSES`.
         """
+
+
+class FrameSink(Protocol):
+    """Where a feed hands its frames as they come, where they are recorded. Nothing here blocks or raises."""
+
+    def frame(self, frame: RawFrame) -> None: ...
+
+    def frames_lost(self, connection: str, from_ns: int, cause: str, detail: str) -> None:
+        """Frames may be missing from `from_ns` until the first one of the connection that takes its place."""
 
 
 class Feed(Protocol):

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Mapping
 from typing import Protocol
 
-from daedalus.config import Exchange, Ingestion
+from daedalus.config import METHOD_CHANNELS, Exchange, Ingestion
 from daedalus.errors import ConfigError
 from daedalus.exchanges import ALIASES
 from daedalus_collector.feed import Feed, Sink
 from daedalus_collector.metrics import Metrics
 from daedalus_collector.native import FEEDS
+from daedalus_collector.raw_frames import RawFrames
 
 
 class AnyFeed(Feed, Protocol):
@@ -27,8 +28,11 @@ class AnyFeed(Feed, Protocol):
 def is_native(name: str, settings: Exchange) -> bool:
     """Whether the exchange of that configured name gets a native feed. Raises ConfigError."""
     feed = FEEDS.get(ALIASES.get(name, name))
-    symbols = [symbol for symbols in settings.channels.symbols().values() for symbol in symbols]
-    strange = [] if feed is None else [symbol for symbol in symbols if not feed.takes(symbol)]
+    asked = settings.channels.symbols()
+    strange: list[str] = []
+    if feed is not None:
+        strange = [symbol for symbols in asked.values() for symbol in symbols if not feed.takes(symbol)]
+        strange += [method for method, channel in METHOD_CHANNELS.items() if channel in asked.keys() - feed.CHANNELS]
     if settings.feed == "native":
         where, there = f"ccxt.exchanges.{name}.feed", ", ".join(sorted(FEEDS))
         if feed is None:
@@ -44,11 +48,19 @@ def is_native(name: str, settings: Exchange) -> bool:
 
 
 def make(
-    name: str, settings: Exchange, ingestion: Ingestion, secrets: Mapping[str, str], sink: Sink, metrics: Metrics
+    name: str,
+    settings: Exchange,
+    ingestion: Ingestion,
+    secrets: Mapping[str, str],
+    sink: Sink,
+    metrics: Metrics,
+    raw: RawFrames | None = None,
 ) -> AnyFeed:
-    """The feed of one exchange; nothing is connected yet. Raises ConfigError."""
+    """The feed of one exchange; nothing is connected yet. `raw`: where frames go as they come, if they are recorded.
+    Raises ConfigError.
+    """
     if is_native(name, settings):
-        return FEEDS[ALIASES.get(name, name)](name, settings, ingestion, secrets, sink, metrics)
+        return FEEDS[ALIASES.get(name, name)](name, settings, ingestion, secrets, sink, metrics, raw)
     from daedalus_collector.ccxt_feed import CcxtFeed  # noqa: PLC0415  # 16 MB that a native feed does without
 
-    return CcxtFeed(name, settings, ingestion, secrets, sink, metrics)
+    return CcxtFeed(name, settings, ingestion, secrets, sink, metrics, raw)

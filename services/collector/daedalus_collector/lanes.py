@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
-from daedalus.records import Record
-from daedalus_collector.feed import Pair, Sink
+from daedalus.records import RawFrame, Record
+from daedalus_collector.feed import FrameSink, Pair, Sink
 from daedalus_collector.feeds import AnyFeed
 from daedalus_collector.metrics import Metrics
+from daedalus_collector.raw_frames import place_of
 
 MOST_LANES = 4
 """With more than that, all are replaced by one: connections are not for free."""
@@ -35,7 +36,7 @@ _log = structlog.get_logger()
 
 
 class Lane:
-    """One feed. Is the feed's `Sink`."""
+    """One feed. Is the feed's `Sink` and its `FrameSink`."""
 
     def __init__(self, lanes: Lanes, pairs: frozenset[Pair]) -> None:
         self.pairs = pairs
@@ -45,6 +46,8 @@ class Lane:
         self.quiet = False
         """Active for so long that what has not come is a quiet market."""
         self.spare_since: float | None = None
+        self.lost_connections: dict[Pair, str] = {}
+        """The last one in each place."""
         self._lanes = lanes
         self._active_since: float | None = None
 
@@ -55,6 +58,13 @@ class Lane:
 
     def interrupted(self, pairs: Iterable[Pair], from_ns: int, cause: str, detail: str) -> None:
         self._lanes.interrupted(self, pairs, from_ns, cause, detail)
+
+    def frame(self, frame: RawFrame) -> None:
+        self._lanes.frame_sink.frame(frame)  # of every lane: who reads them again can tell
+
+    def frames_lost(self, connection: str, from_ns: int, cause: str, detail: str) -> None:
+        self.lost_connections[place_of(connection)] = connection
+        self._lanes.frame_sink.frames_lost(connection, from_ns, cause, detail)
 
     def look(self, now: float) -> None:
         """Once in a while: is all of it active?"""
@@ -78,7 +88,7 @@ class Lanes:
 
     def __init__(
         self,
-        make: Callable[[frozenset[Pair], Sink], AnyFeed],
+        make: Callable[[frozenset[Pair], Lane], AnyFeed],
         sink: Sink,
         metrics: Metrics,
         on_markets: Callable[[dict[str, str]], None] = lambda _: None,
@@ -89,6 +99,10 @@ class Lanes:
         self._make = make
         self._sink = sink
         self._metrics = metrics
+        self.frame_sink: FrameSink
+        """Where frames go, where they are recorded; set before the first feed."""
+        self.on_ended: Callable[[Iterable[str]], None] = lambda _: None
+        """Hears which connections have no successor any more."""
         self.on_first: Callable[[Pair, int], None] = lambda _pair, _ns: None
         """Hears of the first record of a pair, and when a quiet market counts as delivering."""
         self._on_markets = on_markets
@@ -243,6 +257,7 @@ class Lanes:
             lane.task.cancel()
             await asyncio.wait({lane.task})
         await lane.feed.close()
+        self.on_ended(lane.lost_connections.values())
         _log.info("feed was ended", exchange=self._metrics.exchange, pairs=len(lane.pairs), feeds=len(self._lanes))
         gc.unfreeze()  # feeds freeze their markets, and these are gone
         gc.collect()

@@ -33,6 +33,7 @@ class Metrics(Collector):
         self.backfills = 0
         self.batches = 0
         self.resent_batches = 0
+        self.spilled_records = 0
         self.last_data_ns: dict[str, int] = {}
         """Channel → when its last record was received."""
         self.subscriptions: Callable[[], Counter[str]] = Counter
@@ -69,6 +70,7 @@ class Metrics(Collector):
             ("backfills", "Gaps whose trades were asked for over REST", self.backfills),
             ("batches", "Batches that JetStream acknowledged", self.batches),
             ("resent_batches", "Batches that were sent more than once, under the same id", self.resent_batches),
+            ("spilled_records", "Records that went to disk, on their way to JetStream", self.spilled_records),
         ):
             family = self._counter(name, documentation, [])
             family.add_metric([self.exchange], count)

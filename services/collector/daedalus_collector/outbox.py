@@ -2,8 +2,8 @@
 
 A batch collects the records of one subject and one hour of receive time. It closes when it is full (records or bytes),
 old (linger) or when the hour changes; closed batches are numbered without holes and wait in order for the publisher. What
-counts against the bounds is everything that JetStream has not acknowledged. Above them a record is refused, and the
-caller writes the loss down: gap records have room of their own, so that they still fit.
+counts against the bounds is everything that neither JetStream nor the spill on disk has. Above them a record is refused,
+and the caller writes the loss down: gap records have room of their own, so that they still fit.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ class ClosedBatch(msgspec.Struct, frozen=True, kw_only=True):
     """What it counts against the outbox's bound."""
     opened_ns: int = 0
     """When its first record was received."""
+    unsure: bool = False
+    """It was sent, and whether JetStream has it is not known."""
 
 
 class _Part:
@@ -85,7 +87,9 @@ class Line:
 
 
 class Outbox:
-    """`on_change` is called when a batch was begun or closed: there may be something to do for the publisher."""
+    """`on_change` is called when a batch was begun or closed, and for each record while it is crowded: there may be
+    something to do for the publisher.
+    """
 
     def __init__(
         self,
@@ -99,6 +103,7 @@ class Outbox:
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self.limits = limits
+        self._many_records, self._many_bytes = limits.records // 2, limits.bytes // 2
         self.records = 0
         self.bytes = 0
         self.closed: deque[ClosedBatch] = deque()
@@ -120,10 +125,17 @@ class Outbox:
             return self.records >= limits.records + RESERVED_RECORDS or self.bytes >= limits.bytes + RESERVED_BYTES
         return self.records >= limits.records or self.bytes >= limits.bytes
 
+    @property
+    def crowded(self) -> bool:
+        """Half full: time for a spill, while there is room for what comes in meanwhile."""
+        return self.records >= self._many_records or self.bytes >= self._many_bytes
+
     def add(self, line: Line, record: Record) -> bool:
         """Encode a record into the open batch of its subject; False when the outbox is full."""
-        if (self.records >= self.limits.records or self.bytes >= self.limits.bytes) and self.full(line.channel):
-            return False
+        if self.records >= self._many_records or self.bytes >= self._many_bytes:
+            self.on_change()
+            if self.full(line.channel):
+                return False
         hour = record.received_ns // wire.NS_PER_HOUR
         part = line.part
         if part is None or part.batch.hour != hour:
@@ -158,8 +170,7 @@ class Outbox:
     def oldest_ns(self) -> int | None:
         """When the oldest record was received that no publisher has taken yet; None when there is none."""
         waiting = [batch.opened_ns for batch in self._open.values()]
-        if self.closed:
-            waiting.append(self.closed[0].opened_ns)
+        waiting += [batch.opened_ns for batch in self.closed]
         return min(waiting, default=None)
 
     def close_due(self, now_ns: int) -> None:
@@ -173,7 +184,7 @@ class Outbox:
             self._close(batch)
 
     def acknowledged(self, batch: ClosedBatch) -> None:
-        """JetStream has it: its room is free."""
+        """JetStream has it, or the disk: its room is free."""
         self.records -= batch.records
         self.bytes -= batch.size_bytes
 

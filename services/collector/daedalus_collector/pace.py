@@ -1,4 +1,4 @@
-"""How fast an exchange is asked."""
+"""How fast an exchange is asked, and when not at all."""
 
 from __future__ import annotations
 
@@ -20,10 +20,15 @@ class Pace:
         self._starting = asyncio.Semaphore(concurrent)
         self._next_start = 0.0
         self._free: dict[str, float] = {}
+        self._held_until = 0.0
 
     def lost(self, url: str) -> None:
         """A connection to that address is gone."""
         self._free[url] = time.monotonic() + DIAL_SECONDS
+
+    def hold(self, seconds: float) -> None:
+        """The exchange asked to be left alone: nothing starts for so long."""
+        self._held_until = max(self._held_until, time.monotonic() + seconds)
 
     @asynccontextmanager
     async def turn(self, url: str) -> AsyncIterator[None]:
@@ -31,7 +36,7 @@ class Pace:
 
         def early() -> float:
             free = self._free.get(url, 0.0) if url else max(self._free.values(), default=0.0)
-            return free - time.monotonic()
+            return max(free, self._held_until) - time.monotonic()
 
         async with self._starting:
             now = time.monotonic()

@@ -22,6 +22,7 @@ from daedalus.naming import carried_subject
 from daedalus_collector.feed import Pair
 from daedalus_collector.lanes import Lanes
 from daedalus_collector.publisher import Publisher
+from daedalus_collector.raw_frames import EARLIER_RUN
 from daedalus_collector.recall import Recall
 from daedalus_collector.recorder import Recorder
 from daedalus_collector.sharing import Carried, Share, Takeovers
@@ -64,6 +65,9 @@ class Peers:
         self._pairs: dict[str, list[Pair]] = {}
         for pair in pairs:
             self._pairs.setdefault(pair.symbol, []).append(pair)
+        self._frames_known = not recorder.has_frames
+        self._frames_missing = False
+        """From an earlier run until every connection of this one is there."""
         self._member: Lease
         self._round_lock = asyncio.Lock()
         lanes.on_first = self._takeovers.began
@@ -147,6 +151,10 @@ class Peers:
                 await self._write_unvouched(now_ns)
             except _AWAY as error:  # the next round goes on
                 _log.warning("share was not changed", error_type=type(error).__name__)
+            states = self._lanes.subscriptions()
+            if self._frames_missing and states["active"] and not states["starting"]:
+                self._recorder.frames_over([EARLIER_RUN])
+                self._frames_missing = False
 
     async def _tell(self, stored_ns: int) -> None:
         carried = Carried(self._instance, stored_ns, sorted(filter(self._carries, self._share.recorded)))
@@ -181,6 +189,12 @@ class Peers:
             _log.info("symbols were taken", exchange=self._exchange, symbols=len(new), others=share.others)
 
     async def _take(self, symbols: set[str], now_ns: int) -> None:
+        if not self._frames_known:
+            until_ns = await self._recall.frames_until_ns(self._share.around(now_ns))
+            if until_ns is not None:
+                self._recorder.frames_lost(EARLIER_RUN, until_ns, *_DOWN)
+                self._frames_missing = True
+            self._frames_known = True
         pairs = self._pairs_of(symbols)
         past = await self._recall.past(pairs, self._share.around(now_ns))
         await self._recall.note(pairs)

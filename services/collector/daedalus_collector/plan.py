@@ -28,15 +28,30 @@ METHODS = {
     ),
     "trade": Methods("watchTradesForSymbols", "watch_trades_for_symbols", "watchTrades", "watch_trades"),
     "ticker": Methods("watchTickers", "watch_tickers", "watchTicker", "watch_ticker"),
+    "bidask": Methods("watchBidsAsks", "watch_bids_asks", "watchBidsAsks", ""),  # takes several symbols only
+    "ohlcv": Methods("watchOHLCVForSymbols", "watch_ohlcv_for_symbols", "watchOHLCV", "watch_ohlcv"),
+    "funding": Methods("watchFundingRates", "watch_funding_rates", "watchFundingRate", "watch_funding_rate"),
+    "markprice": Methods("watchMarkPrices", "watch_mark_prices", "watchMarkPrice", "watch_mark_price"),
+    "liquidation": Methods(
+        "watchLiquidationsForSymbols", "watch_liquidations_for_symbols", "watchLiquidations", "watch_liquidations"
+    ),
 }
 
 
 class WatchCall(msgspec.Struct, frozen=True):
-    """One subscription: `call()` is the coroutine function to keep calling."""
+    """One subscription: `call()` is what to keep calling, `ask` the coroutine function of symbols behind it."""
 
     channel: str
     symbols: tuple[str, ...]
-    call: Callable[[], Any]
+    ask: Callable[[list[str]], Any]
+
+    def call(self) -> Any:
+        return self.ask(list(self.symbols))
+
+    def halves(self) -> list[WatchCall]:
+        """Of a bulk call."""
+        middle = len(self.symbols) // 2
+        return [WatchCall(self.channel, part, self.ask) for part in (self.symbols[:middle], self.symbols[middle:])]
 
     @property
     def pairs(self) -> frozenset[Pair]:
@@ -49,8 +64,17 @@ class Plan(msgspec.Struct):
     """What cannot be recorded → why, and what to do."""
 
 
-def plan(exchange: Any, exchange_id: str, asked: Mapping[str, list[str]], options: ExchangeOptions, depth: int) -> Plan:
-    """`exchange`: a ccxt.pro exchange whose markets are loaded. `asked`: channel → unified symbols."""
+def plan(
+    exchange: Any,
+    exchange_id: str,
+    asked: Mapping[str, list[str]],
+    options: ExchangeOptions,
+    depth: int,
+    timeframe: str = "1m",
+) -> Plan:
+    """`exchange`: a ccxt.pro exchange whose markets are loaded. `asked`: channel → unified symbols. `timeframe`: of
+    candles.
+    """
     made = Plan()
     for channel, symbols in asked.items():
         known = []
@@ -62,30 +86,50 @@ def plan(exchange: Any, exchange_id: str, asked: Mapping[str, list[str]], option
         methods = METHODS[channel]
         size = options.orderbook_watch_batch_size if channel == "orderbook" else options.watch_batch_size
         size = min(size, quirks.BULK_SIZE.get(exchange_id, size))
-        if exchange.has.get(methods.bulk_has) is True:
-            for group in _alike(exchange, known):
-                made.calls += [_bulk(exchange, exchange_id, channel, batch, depth) for batch in _batched(group, size)]
-        elif exchange.has.get(methods.single_has):
-            made.calls += [_single(exchange, exchange_id, channel, symbol, depth) for symbol in known]
-        else:
-            reason = f"{exchange_id} streams no {channel} ({methods.single_has}): remove it from the configuration"
+        reason = _refusal(exchange, exchange_id, channel, timeframe)
+        arguments = _arguments(exchange_id, channel, depth)
+        if reason is not None:
             made.refused.update({Pair(channel, symbol): reason for symbol in known})
+        elif exchange.has.get(methods.bulk_has) is True and (exchange_id, channel) not in quirks.ONE_BY_ONE:
+            ask = _bulk(exchange, exchange_id, channel, arguments, timeframe)
+            for group in _alike(exchange, known):
+                made.calls += [WatchCall(channel, batch, ask) for batch in _batched(group, size)]
+        else:
+            ask = _single(exchange, channel, arguments, timeframe)
+            made.calls += [WatchCall(channel, (symbol,), ask) for symbol in known]
     return made
 
 
-def _bulk(exchange: Any, exchange_id: str, channel: str, symbols: tuple[str, ...], depth: int) -> WatchCall:
+def _refusal(exchange: Any, exchange_id: str, channel: str, timeframe: str) -> str | None:
+    """Why the exchange cannot record that channel, and what to do."""
+    methods = METHODS[channel]
+    if not exchange.has.get(methods.single_has) and exchange.has.get(methods.bulk_has) is not True:
+        return f"{exchange_id} streams no {channel} ({methods.single_has}): remove it from the configuration"
+    if (exchange_id, channel) in quirks.UNREADABLE:
+        return f"{quirks.UNREADABLE[exchange_id, channel]}: remove {methods.single_has} from the configuration"
+    if channel == "ohlcv" and exchange.timeframes and timeframe not in exchange.timeframes:
+        there = ", ".join(exchange.timeframes)
+        return f"{exchange_id} has no candles of {timeframe}: set ohlcv_timeframe to one of {there}"
+    return None
+
+
+def _bulk(
+    exchange: Any, exchange_id: str, channel: str, arguments: Mapping[str, Any], timeframe: str
+) -> Callable[[list[str]], Any]:
     special = quirks.BULK_CALLS.get((exchange_id, channel))
     if special is not None:
-        return WatchCall(channel, symbols, lambda: special(exchange, list(symbols)))
+        return lambda symbols: special(exchange, symbols)
     method = getattr(exchange, METHODS[channel].bulk)
-    arguments = _arguments(exchange_id, channel, depth)
-    return WatchCall(channel, symbols, lambda: method(list(symbols), **arguments))
+    if channel == "ohlcv":
+        return lambda symbols: method([[symbol, timeframe] for symbol in symbols], **arguments)
+    return lambda symbols: method(symbols, **arguments)
 
 
-def _single(exchange: Any, exchange_id: str, channel: str, symbol: str, depth: int) -> WatchCall:
+def _single(exchange: Any, channel: str, arguments: Mapping[str, Any], timeframe: str) -> Callable[[list[str]], Any]:
     method = getattr(exchange, METHODS[channel].single)
-    arguments = _arguments(exchange_id, channel, depth)
-    return WatchCall(channel, (symbol,), lambda: method(symbol, **arguments))
+    if channel == "ohlcv":
+        return lambda symbols: method(symbols[0], timeframe, **arguments)
+    return lambda symbols: method(symbols[0], **arguments)
 
 
 def _arguments(exchange_id: str, channel: str, depth: int) -> dict[str, Any]:

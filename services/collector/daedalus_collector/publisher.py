@@ -5,6 +5,9 @@ before the batches that come earlier. A lost connection, or 5 s without any ackn
 sends everything unacknowledged again, oldest first, under the same `Nats-Msg-Id`, and JetStream drops what it has. It
 does so for its duplicate window only: an older batch is looked up in the stream before it is sent again.
 
+When the outbox is half full everything in memory moves to the spill on disk, where there is one. What is there is
+published first, a file at a time, and what is in memory after it: the order stays.
+
 Acknowledgements come to one wildcard inbox with one callback, no future for each. A refusal (stream full) holds everything
 back for a second; batches that were in flight then may be stored before the refused one, so the order on a subject is
 that of sending except across a refusal.
@@ -18,6 +21,7 @@ import random
 import time
 from collections import OrderedDict, deque
 from datetime import UTC, datetime, timedelta
+from itertools import count
 
 import msgspec
 import nats.errors
@@ -27,10 +31,11 @@ from nats.aio.msg import Msg
 from nats.js.api import Header
 
 from daedalus import broker
-from daedalus_collector import stored
+from daedalus_collector import acknowledgement, stored
 from daedalus_collector.backoff import Backoff
 from daedalus_collector.metrics import Metrics
 from daedalus_collector.outbox import ClosedBatch, Outbox
+from daedalus_collector.spill import Spill
 
 WINDOW_BATCHES = 64
 WINDOW_BYTES = 4_000_000
@@ -47,45 +52,34 @@ CLOCK_MARGIN = timedelta(seconds=60)
 _log = structlog.get_logger()
 
 
-class _Error(msgspec.Struct):
-    code: int = 0
-    err_code: int = 0
-    description: str = ""
-
-
-class _Ack(msgspec.Struct):
-    stream: str = ""
-    seq: int = 0
-    duplicate: bool = False
-    error: _Error | None = None
-
-
 class _Sending:
     """A batch that is not acknowledged."""
 
-    __slots__ = ("batch", "first_sent", "first_sent_at", "sent", "times")
+    __slots__ = ("batch", "first_sent", "sent", "times")
 
     def __init__(self, batch: ClosedBatch) -> None:
         self.batch = batch
-        self.first_sent: float | None = None
+        self.first_sent: float | None = float("-inf") if batch.unsure else None
         """Monotonic seconds, of the first send whose outcome is unknown; None: certainly not stored."""
-        self.first_sent_at = datetime.now(UTC)
         self.sent = 0.0
         self.times = 0
-
-
-_ack_decoder = msgspec.json.Decoder(_Ack)
 
 
 class Publisher:
     """Call `run` in a task; `wake` tells it that the outbox has changed."""
 
-    def __init__(self, url: str, outbox: Outbox, metrics: Metrics, duplicate_window_seconds: float) -> None:
+    def __init__(
+        self, url: str, outbox: Outbox, spill: Spill, metrics: Metrics, duplicate_window_seconds: float
+    ) -> None:
         self._url = url
         self._outbox = outbox
+        self._spill = spill
         self._metrics = metrics
         self._stale_seconds = max(1.0, duplicate_window_seconds - WINDOW_MARGIN_SECONDS)
+        self._numbers = count()
         self._unacknowledged: OrderedDict[int, _Sending] = OrderedDict()
+        """Everything closed in memory; or, while there is a spill, its first file. The key is that of the answer."""
+        self._from_disk = False
         self._unsent: deque[int] = deque()
         self._in_flight: dict[int, int] = {}
         self._in_flight_bytes = 0
@@ -94,10 +88,14 @@ class Publisher:
         self._refusal: str | None = None
         self._connected = False
         self._changed = asyncio.Event()
+        self._crowded = asyncio.Event()
         self._idle = asyncio.Event()
+        self._moving = asyncio.Lock()
 
     def wake(self) -> None:
         self._changed.set()
+        if self._outbox.crowded:
+            self._crowded.set()
 
     @property
     def unacknowledged(self) -> int:
@@ -106,9 +104,8 @@ class Publisher:
     def stored_ns(self, now_ns: int) -> int:
         """Everything that was received before this moment is in JetStream, or was refused and counted."""
         oldest = [sending.batch.opened_ns for sending in self._unacknowledged.values()]
-        if (waiting := self._outbox.oldest_ns()) is not None:
-            oldest.append(waiting)
-        return min([now_ns, *oldest])
+        waiting = (self._outbox.oldest_ns(), self._spill.oldest_ns())
+        return min([now_ns, *oldest, *(moment_ns for moment_ns in waiting if moment_ns is not None)])
 
     def problem(self) -> str | None:
         """Why batches do not get through, or None."""
@@ -119,7 +116,12 @@ class Publisher:
         return None
 
     async def run(self) -> None:
-        """Publish for ever."""
+        """Publish for ever, and spill what memory cannot hold."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._publish())
+            tasks.create_task(self._relieve())
+
+    async def _publish(self) -> None:
         delay = Backoff(RECONNECT_SECONDS, lambda: random.uniform(0.5, 1))
         while True:
             began = time.monotonic()
@@ -141,10 +143,36 @@ class Publisher:
     async def drained(self) -> None:
         """Close every batch and return when all of them are acknowledged; the caller bounds the wait."""
         self._outbox.close_all()
-        while self._unacknowledged or self._outbox.closed:
+        while self._waits():
             self._idle.clear()
             self.wake()
             await self._idle.wait()
+
+    async def put_away(self) -> None:
+        """Move what is in memory to the disk, behind what is there already, until it is full."""
+        async with self._moving:
+            if not self._spill.accepts():
+                return
+            if not self._from_disk:
+                self._give_back()
+            self._outbox.close_all()
+            closed = self._outbox.closed
+            left = len(closed)
+            while left and (moved := await self._spill.put([closed[at] for at in range(left)])):
+                for _ in range(moved):
+                    self._outbox.acknowledged(closed.popleft())
+                left -= moved
+        self.wake()
+
+    async def _relieve(self) -> None:
+        while True:
+            await self._crowded.wait()
+            self._crowded.clear()
+            if self._outbox.crowded:
+                await self.put_away()
+
+    def _waits(self) -> bool:
+        return bool(self._unacknowledged or self._outbox.closed or self._spill.files or self._moving.locked())
 
     async def _session(self, connection: Client) -> None:
         """Send on one connection until it ends; returning or raising promises nothing of what was in flight."""
@@ -159,7 +187,9 @@ class Publisher:
         self._last_ack = time.monotonic()
         while connection.is_connected:
             self._outbox.close_due(time.time_ns())
-            self._take_closed()
+            await self._take()
+            if not self._waits():
+                self._idle.set()
             now = time.monotonic()
             if self._in_flight and now - self._last_ack > ACK_SECONDS:
                 raise TimeoutError(f"{len(self._in_flight)} batches were not acknowledged in {ACK_SECONDS:.0f} s")
@@ -171,8 +201,8 @@ class Publisher:
         while self._unsent and len(self._in_flight) < WINDOW_BATCHES and self._in_flight_bytes < WINDOW_BYTES:
             if not connection.is_connected:
                 return
-            counter = self._unsent[0]
-            sending = self._unacknowledged.get(counter)
+            number = self._unsent[0]
+            sending = self._unacknowledged.get(number)
             if sending is None:  # acknowledged late
                 self._unsent.popleft()
                 continue
@@ -182,7 +212,7 @@ class Publisher:
                 continue
             self._unsent.popleft()
             if sending.first_sent is None:
-                sending.first_sent, sending.first_sent_at = now, datetime.now(UTC)
+                sending.first_sent = now
             if not self._in_flight:
                 self._last_ack = now
             sending.sent = now
@@ -190,36 +220,40 @@ class Publisher:
             if sending.times == 2:
                 self._metrics.resent_batches += 1
             batch = sending.batch
-            self._in_flight[counter] = len(batch.message)
+            self._in_flight[number] = len(batch.message)
             self._in_flight_bytes += len(batch.message)
             headers = {Header.MSG_ID.value: batch.message_id}
-            await connection.publish(batch.subject, batch.message, f"{inbox}{counter}", headers=headers)
+            await connection.publish(batch.subject, batch.message, f"{inbox}{number}", headers=headers)
 
     async def _look_up(self, connection: Client, subject: str) -> None:
         """Find out which old batches of a subject were stored; those are done, the others certainly were not."""
         now = time.monotonic()
-        old = [
-            sending
-            for sending in self._unacknowledged.values()
+        old = {
+            number: sending
+            for number, sending in self._unacknowledged.items()
             if sending.batch.subject == subject
             and sending.first_sent is not None
             and now - sending.first_sent > self._stale_seconds
-        ]
-        since = min(sending.first_sent_at for sending in old) - CLOCK_MARGIN
-        found = await stored.message_ids(connection.jetstream(), old[0].batch.shard, subject, since)
-        for sending in old:
+        }
+        since = (
+            datetime.fromtimestamp(min(sending.batch.opened_ns for sending in old.values()) / 1e9, UTC) - CLOCK_MARGIN
+        )
+        shard = next(iter(old.values())).batch.shard
+        found = await stored.message_ids(connection.jetstream(), shard, subject, since)
+        for number, sending in old.items():
             sending.first_sent = None
-            if sending.batch.message_id in found:
-                self._done(sending.batch.counter)
+            if sending.batch.message_id in found and number in self._unacknowledged:
+                self._done(number)
         _log.info("old batches were looked up", subject=subject, batches=len(old), stored=len(found))
         self._last_ack = time.monotonic()
+        self.wake()
 
-    def _answered(self, counter: int, message: Msg) -> None:
+    def _answered(self, number: int, message: Msg) -> None:
         """JetStream's answer to one batch, or the server's that nobody listens."""
         self._last_ack = now = time.monotonic()
-        self._in_flight_bytes -= self._in_flight.pop(counter, 0)
-        ack = _read_ack(message)
-        sending = self._unacknowledged.get(counter)
+        self._in_flight_bytes -= self._in_flight.pop(number, 0)
+        ack = acknowledgement.read(message.data)
+        sending = self._unacknowledged.get(number)
         if ack.error is not None:
             self._refusal = f"{ack.error.description} ({ack.error.err_code})"
             self._metrics.errors["refused"] += 1
@@ -230,22 +264,44 @@ class Publisher:
         elif sending is not None:
             self._refusal = None
             self._metrics.ack_seconds.observe(now - sending.sent)
-            self._done(counter)
+            self._done(number)
         self.wake()
 
-    def _done(self, counter: int) -> None:
-        batch = self._unacknowledged.pop(counter).batch
+    def _done(self, number: int) -> None:
+        batch = self._unacknowledged.pop(number).batch
         self._metrics.batches += 1
         self._metrics.sent[batch.channel] += batch.records
-        self._outbox.acknowledged(batch)
-        if not self._unacknowledged:
-            self._idle.set()
+        if not self._from_disk:
+            self._outbox.acknowledged(batch)
 
-    def _take_closed(self) -> None:
-        while self._outbox.closed:
-            batch = self._outbox.closed.popleft()
-            self._unacknowledged[batch.counter] = _Sending(batch)
-            self._unsent.append(batch.counter)
+    async def _take(self) -> None:
+        """What is to be sent next: the first file of the spill alone, or everything in memory where there is none."""
+        if self._from_disk:
+            if self._unacknowledged:
+                return
+            self._from_disk = False
+            await self._spill.drop()
+        if self._moving.locked():
+            return
+        closed = self._outbox.closed
+        if self._spill.files:
+            batches = await self._spill.oldest()
+            self._from_disk = True
+        else:
+            batches = [closed.popleft() for _ in range(len(closed))]
+        for batch, number in zip(batches, self._numbers, strict=False):
+            self._unacknowledged[number] = _Sending(batch)
+            self._unsent.append(number)
+
+    def _give_back(self) -> None:
+        """What came from memory, to the front of the outbox; answers that are still on their way count no more."""
+        waiting = [
+            msgspec.structs.replace(sending.batch, unsure=sending.first_sent is not None)
+            for sending in self._unacknowledged.values()
+        ]
+        self._outbox.closed.extendleft(reversed(waiting))
+        self._unacknowledged.clear()
+        self._send_again()
 
     def _send_again(self) -> None:
         """Everything unacknowledged, oldest first. What is still in flight is answered as a duplicate."""
@@ -264,15 +320,6 @@ class Publisher:
             async with asyncio.timeout(timeout):  # wait_for loses a cancellation that comes with the event (3.11)
                 await self._changed.wait()
         self._changed.clear()
-
-
-def _read_ack(message: Msg) -> _Ack:
-    if not message.data:  # no responders: there is no such stream, or JetStream is not ready
-        return _Ack(error=_Error(503, 0, "no stream takes this subject"))
-    try:
-        return _ack_decoder.decode(message.data)
-    except msgspec.DecodeError as error:
-        return _Ack(error=_Error(0, 0, f"unreadable answer: {error}"))
 
 
 async def _close(connection: Client) -> None:

@@ -42,8 +42,14 @@ BULK_SIZE: dict[str, int] = {
     "binance": 200,  # ccxt: BadRequest above
     "bybit": 10,  # spot takes 10 topics in one request, ccxt sends them all in one (bybit-exchange.github.io, v5 connect)
     "kucoin": 100,  # ccxt
+    "gemini": 1,  # bids and asks: ccxt takes all events of a message for the market of the first
 }
 """Symbols in one bulk call, at the most."""
+
+ONE_BY_ONE: frozenset[tuple[str, str]] = frozenset({("gemini", "trade"), ("gemini", "orderbook")})
+"""(ccxt id, channel) whose bulk method is not used. Gemini's is the archived multi-market feed, where trades have no time
+of their own, and whose first message has the books of all its symbols: ccxt lays them all into the first symbol's, and
+never empties it (docs.gemini.com/websocket/market-data/multi-market/about; ccxt: handle_order_book_for_multidata)."""
 
 PARAMS: dict[tuple[str, str], dict[str, Any]] = {
     # Without it Kraken sends no trades of the time before the subscription, so none of a reconnect
@@ -78,11 +84,50 @@ def _kraken_time(info: Mapping[str, Any]) -> int | None:
     return None if told is None else round(datetime.fromisoformat(told).timestamp() * 1_000_000)
 
 
-TICKER_TIME: dict[str, Callable[[Mapping[str, Any]], int | None]] = {
+QUOTE_TIME: dict[str, Callable[[Mapping[str, Any]], int | None]] = {
     **dict.fromkeys(("binance", "binanceus", "binanceusdm", "binancecoinm"), _binance_time),
     "kraken": _kraken_time,
 }
-"""The exchange's time of a ticker, in microseconds, from the frame, where ccxt tells another or none."""
+"""The exchange's time of a ticker, a best bid and ask or a mark price, in microseconds, from the frame, where ccxt tells another or none."""
+
+
+def _binance_nonce(info: Mapping[str, Any]) -> int | None:
+    return int(info["u"]) if "u" in info else None  # bookTicker: the order book's update id
+
+
+def _okx_nonce(info: Mapping[str, Any]) -> int | None:
+    return int(info["seqId"]) if "seqId" in info else None  # bbo-tbt
+
+
+BINANCES = ("binance", "binanceus", "binanceusdm", "binancecoinm")
+OKXS = ("okx", "okxus", "myokx")
+
+BIDASK_NONCE: dict[str, Callable[[Mapping[str, Any]], int | None]] = {
+    **dict.fromkeys(BINANCES, _binance_nonce),
+    **dict.fromkeys(OKXS, _okx_nonce),
+}
+"""The exchange's sequence of a best bid and ask, from the frame: ccxt has no place for it."""
+
+
+def _okx_funding(info: Mapping[str, Any]) -> dict[str, Any]:
+    # ccxt leaves the time out, and makes the interval of the two times.
+    return {"timestamp": int(info["ts"]) if info.get("ts") else None, "interval": None}
+
+
+FUNDING: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+    **dict.fromkeys(OKXS, _okx_funding),
+    # ccxt: the message's own time
+    "coinbaseinternational": lambda _: {"fundingTimestamp": None},
+}
+"""What a funding rate says, from the frame, in place of what ccxt makes of it."""
+
+LIQUIDATION_AMOUNT: dict[str, str] = dict.fromkeys(BINANCES, "z")
+"""The field with what was executed in all, at the average price; ccxt takes `l`, the last execution of them."""
+
+UNREADABLE: dict[tuple[str, str], str] = {
+    ("ndax", "ohlcv"): "ccxt keeps its candles in a way that shows no single state",
+}
+"""(ccxt id, channel) → why it is refused although ccxt has it."""
 
 
 CHECKSUM_DECIMALS: dict[str, tuple[str, str]] = {

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 import msgspec
 from nats.js import JetStreamContext
 
 from daedalus.config import Nats
 from daedalus.naming import CHECKPOINT_BUCKET, batch_subject, shard_of, symbol_token
-from daedalus_collector.feed import Pair
+from daedalus_collector.feed import RAW, Pair
 from daedalus_collector.stored import Tail, tail
 
 
@@ -22,26 +22,35 @@ class Past(msgspec.Struct, frozen=True):
 
 
 class Recall:
-    """Of one exchange. `instance` and `boot` are this run's."""
+    """Of one exchange. `instance` and `boot` are this run's; `spilled`: what an earlier one left on disk, by subject."""
 
-    def __init__(self, js: JetStreamContext, config: Nats, exchange: str, instance: str, boot: str) -> None:
+    def __init__(
+        self,
+        js: JetStreamContext,
+        config: Nats,
+        exchange: str,
+        instance: str,
+        boot: str,
+        spilled: Callable[[], Mapping[str, Tail]] = dict,
+    ) -> None:
         self._js = js
         self._config = config
         self._exchange = exchange
         self._boot = boot
+        self._spilled = spilled
+        self._instance = instance
         self._run = f"{instance}.{boot}"
 
     async def past(self, pairs: Iterable[Pair], others: Collection[str], *, own: bool = True) -> dict[Pair, Past]:
         """`others`: the replicas that live. `own`: whether this run's records count. Raises nats' errors."""
         known = await self._known()
         tails: dict[str, Tail | None] = {}
+        spilled = self._spilled()  # before the streams are read: what is published meanwhile is seen twice, not missed
         found = {}
         for pair in pairs:
-            shard = shard_of(self._exchange, pair.symbol, self._config.shards)
-            symbol = pair.symbol if self._config.subject_by_symbol else None
-            subject = batch_subject(shard, self._exchange, pair.channel, symbol)
+            shard, subject = self._subject(pair)
             if subject not in tails:
-                tails[subject] = await tail(self._js, shard, subject, "" if own else self._boot)
+                tails[subject] = await self._tail(shard, subject, spilled, "" if own else self._boot)
             end = tails[subject]
             if end is None:
                 found[pair] = Past(None)
@@ -52,6 +61,27 @@ class Recall:
             ids = end.trade_ids.get(pair.symbol, [])
             found[pair] = Past(until_ns, ids, end.trade_received_ns.get(pair.symbol, []))
         return found
+
+    async def frames_until_ns(self, others: Collection[str]) -> int | None:
+        """When an earlier run recorded its last frame: one of this instance or, where nobody else lives, of any. Replicas
+        do not share frames out: each has those of its own connections. Raises nats' errors.
+        """
+        found = await self._tail(*self._subject(RAW), self._spilled(), self._boot)
+        runs = found.runs if found is not None else {}
+        own = (ns for run, ns in runs.items() if not others or run.rpartition(".")[0] == self._instance)
+        return max(own, default=None)
+
+    def _subject(self, pair: Pair) -> tuple[int, str]:
+        shard = shard_of(self._exchange, pair.symbol, self._config.shards)
+        symbol = pair.symbol if self._config.subject_by_symbol else None
+        return shard, batch_subject(shard, self._exchange, pair.channel, symbol)
+
+    async def _tail(self, shard: int, subject: str, spilled: Mapping[str, Tail], without: str) -> Tail | None:
+        stored = await tail(self._js, shard, subject, without)
+        if (later := spilled.get(subject)) is not None:
+            stored = stored or Tail()
+            stored.note_later(later)
+        return stored
 
     async def note(self, pairs: Iterable[Pair]) -> None:
         """Remember that these are recorded: a market that was quiet until a crash has no record that would say so."""

@@ -8,18 +8,19 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import structlog
 
-from daedalus.records import Gap, Record, Trade
+from daedalus.records import Gap, RawFrame, Record, Trade
 from daedalus_collector.continuity import NO_MORE, Continuity, Hole, number_of
 from daedalus_collector.deduplication import RecentIds
-from daedalus_collector.feed import Pair
+from daedalus_collector.feed import RAW, Pair
 from daedalus_collector.gaps import GapBook
 from daedalus_collector.metrics import Metrics
 from daedalus_collector.outbox import Line, Outbox
+from daedalus_collector.raw_frames import place_of
 
 if TYPE_CHECKING:
     from daedalus_collector.backfill import Backfill, Wanted
@@ -49,7 +50,8 @@ class _Series:
 
 class Recorder:
     """Takes the records of the pairs that were asked for. `clock_ns` tells the time of day, `dense` that the exchange
-    numbers its trades without holes. `backfill` fetches what is missing of them, where it is set.
+    numbers its trades without holes. `backfill` fetches what is missing of them, where it is set. `raw`: whether frames
+    are recorded too, or only they: then what is asked for has neither records nor gaps of its own.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Recorder:
         clock_ns: Callable[[], int] = time.time_ns,
         *,
         dense: bool = False,
+        raw: Literal["none", "also", "only"] = "none",
     ) -> None:
         self.backfill: Backfill | None = None
         self._dense = dense
@@ -70,13 +73,19 @@ class Recorder:
         self._pending: deque[tuple[Pair, Gap]] = deque(maxlen=PENDING_GAPS)
         self._series: dict[Pair, _Series] = {}
         self._gap_lines: dict[str, Line] = {}
-        self.admit(pairs)
+        self._raw = raw
+        self.admit([*pairs, RAW])
         metrics.sent["gap"] += 0
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether frames are recorded as they come."""
+        return RAW in self._series
 
     def admit(self, pairs: Iterable[Pair]) -> None:
         """Take records of these too from now on; those that are known already stay as they are."""
         for pair in pairs:
-            if pair in self._series:
+            if pair in self._series or self._raw == ("none" if pair == RAW else "only"):
                 continue
             self._series[pair] = _Series(self._outbox.line(*pair), dense=self._dense)
             self._gap_lines.setdefault(pair.symbol, self._outbox.line("gap", pair.symbol))
@@ -133,6 +142,23 @@ class Recorder:
         elif self._gaps.refusals and (gap := self._gaps.accepted(pair, self._clock_ns())) is not None:
             self._write(pair, gap)
 
+    def frame(self, frame: RawFrame) -> None:
+        """See `daedalus_collector.feed.FrameSink`."""
+        if self._gaps.open:
+            self.frames_over([frame.connection], frame.received_ns)
+        self.record(RAW, frame)
+
+    def frames_lost(self, connection: str, from_ns: int, cause: str, detail: str) -> None:
+        """See `daedalus_collector.feed.FrameSink`."""
+        self._gaps.interrupted([place_of(connection)], from_ns, cause, detail)
+
+    def frames_over(self, connections: Iterable[str], now_ns: int | None = None) -> None:
+        """A new connection in the place of each has a frame, or nothing comes there any more: its gap ends."""
+        for connection in connections:
+            gap = self._gaps.resumed(place_of(connection), self._clock_ns() if now_ns is None else now_ns)
+            if gap is not None:
+                self._write(RAW, gap)
+
     def interrupted(self, pairs: Iterable[Pair], from_ns: int, cause: str, detail: str) -> None:
         """See `daedalus_collector.feed.Sink`."""
         opened = self._gaps.interrupted([pair for pair in pairs if pair in self._series], from_ns, cause, detail)
@@ -141,11 +167,14 @@ class Recorder:
 
     def write_gap(self, pair: Pair, from_ns: int, to_ns: int, cause: str, detail: str) -> None:
         """A gap that is over: `to_ns` was the pair's first record."""
+        if pair not in self._series:
+            return
         self._write(pair, Gap(self._clock_ns(), pair.channel, cause, from_ns, max(from_ns, to_ns), None, detail))
 
     def forget(self, pairs: Iterable[Pair]) -> None:
         """Another replica records these from now on: what is recorded of them later is a new beginning."""
-        for pair in pairs:
+        for pair in self._series.keys() & set(pairs):
+            self._tell_holes(pair)
             if (gap := self._gaps.resumed(pair, self._clock_ns())) is not None:
                 self._write(pair, gap)
             line = self._series[pair].line
@@ -208,6 +237,8 @@ class Recorder:
             series.continuity = None
             self._metrics.errors["ids_not_dense"] += 1
             _log.error("trade ids have holes of their own", exchange=self._metrics.exchange, symbol=pair.symbol)
+        if gap.cause == "connection_silent" and not missing and not count:
+            return  # a quiet market: the next trade's id proves it
         told = f"{gap.detail}; recovered {count} trades over REST"
         told += f", {missing} are missing: {why}" if missing and why else ""
         self._write(pair, msgspec.structs.replace(gap, received_ns=self._clock_ns(), records=missing, detail=told))
@@ -216,6 +247,8 @@ class Recorder:
         """Write down what is still open; nothing may be recorded afterwards."""
         if self.backfill is not None:
             self.backfill.stop()
+        for pair in self._series:
+            self._tell_holes(pair)
         for pair, gap in self._gaps.stop(self._clock_ns()):
             self._write(pair, gap)
 
@@ -236,9 +269,14 @@ class Recorder:
         self._recover(pair, series, gap, first)
 
     def _alarm(self, pair: Pair, series: _Series, hole: Hole, now_ns: int) -> None:
-        detail = f"trades {hole.first} to {hole.last} did not come"
-        gap = Gap(now_ns, pair.channel, "sequence_gap", hole.from_ns, hole.to_ns, hole.size, detail)
-        self._recover(pair, series, gap, hole.first)
+        self._recover(pair, series, _missing(pair, hole, now_ns), hole.first)
+
+    def _tell_holes(self, pair: Pair) -> None:
+        """Write down what is missing and was waited for still, unless an open gap has it: the series ends here."""
+        continuity, opened, now_ns = self._series[pair].continuity, self._gaps.open.get(pair), self._clock_ns()
+        for hole in continuity.holes if continuity is not None else ():
+            if not hole.explained and (opened is None or hole.from_ns < opened.from_ns):
+                self._write(pair, _missing(pair, hole, now_ns))
 
     def _recover(self, pair: Pair, series: _Series, gap: Gap, first: int) -> None:
         if self.backfill is not None and self.backfill.offer(pair, gap, first):
@@ -259,7 +297,7 @@ class Recorder:
     def _write(self, pair: Pair, gap: Gap) -> None:
         if len(self._pending) == PENDING_GAPS:
             self._metrics.errors["gap_lost"] += 1
-        self._pending.append((pair, gap))
+        self._pending.append((RAW if pair.channel == "raw" else pair, gap))
         self._flush()
 
     def _flush(self) -> None:
@@ -269,3 +307,8 @@ class Recorder:
                 return
             self._pending.popleft()
             self._metrics.gaps[gap.channel, gap.cause] += 1
+
+
+def _missing(pair: Pair, hole: Hole, now_ns: int) -> Gap:
+    detail = f"trades {hole.first} to {hole.last} did not come"
+    return Gap(now_ns, pair.channel, "sequence_gap", hole.from_ns, hole.to_ns, hole.size, detail)

@@ -1,9 +1,11 @@
-"""What JetStream holds already: the last records of an earlier run, and which of our batches were stored."""
+"""What JetStream holds already, or will from the disk: the last records of an earlier run, and which of our batches were
+stored.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Collection, Iterable
 from datetime import datetime
 
 import msgspec
@@ -18,9 +20,12 @@ from daedalus import wire
 from daedalus.naming import shard_stream
 from daedalus.records import Trade
 from daedalus.wire import WireError
+from daedalus_collector.outbox import ClosedBatch
 
 TAIL_SEQUENCES = 500
 """How far back the ids of recorded trades are read at start: of all channels at the default linger a minute, 30 MB at most."""
+SPILLED_TRADES = 1_000
+"""How many ids of a symbol are kept of a spill: as many as the recorder remembers."""
 _FETCH = 200
 _FETCH_SECONDS = 5.0
 
@@ -69,6 +74,45 @@ class Tail(msgspec.Struct):
             trades = [record for record in records if isinstance(record, Trade) and record.id is not None]
             self.trade_ids.setdefault(part.symbol, []).extend(str(trade.id) for trade in trades)
             self.trade_received_ns.setdefault(part.symbol, []).extend(trade.received_ns for trade in trades)
+
+    def note_later(self, later: Tail) -> None:
+        """What comes behind this one on the same subject."""
+        self.last_received_ns = max(self.last_received_ns, later.last_received_ns)
+        self.oldest_ns = min(self.oldest_ns or later.oldest_ns, later.oldest_ns)
+        for run, received_ns in later.runs.items():
+            self.runs[run] = max(self.runs.get(run, 0), received_ns)
+        for symbol, end in later.ends.items():
+            self.ends[symbol] = max(end, self.ends.get(symbol, end), key=lambda known: known[1])
+        for mine, more in ((self.trade_ids, later.trade_ids), (self.trade_received_ns, later.trade_received_ns)):
+            for symbol, of_trades in more.items():
+                mine[symbol] = [*mine.get(symbol, []), *of_trades][-SPILLED_TRADES:]
+
+
+def spilled(batches: Iterable[ClosedBatch]) -> dict[str, Tail]:
+    """Subject → the end of what an earlier run left on disk. `batches`: oldest first; blocks for as long as they do.
+
+    Of trades all are looked at, for their ids; of anything else the last batch of a run, which says when it ended.
+    """
+    tails: dict[str, Tail] = {}
+    last: dict[tuple[str, str], ClosedBatch] = {}
+    for batch in batches:
+        if batch.channel == "trade":
+            _note_spilled(tails, batch)
+        else:
+            last[batch.subject, batch.message_id.rpartition(".")[0]] = batch
+    for batch in last.values():
+        _note_spilled(tails, batch)
+    return tails
+
+
+def _note_spilled(tails: dict[str, Tail], batch: ClosedBatch) -> None:
+    one = Tail()
+    try:
+        one.note(wire.decode(batch.message))
+    except WireError as error:
+        _log.warning("spilled batch was not readable", subject=batch.subject, error=str(error))
+        return
+    tails.setdefault(batch.subject, Tail()).note_later(one)
 
 
 async def tail(js: JetStreamContext, shard: int, subject: str, without: str = "") -> Tail | None:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import structlog
 from ccxt.base.errors import (
     AuthenticationError,
+    BadRequest,
     BadSymbol,
     BaseError,
     DDoSProtection,
@@ -23,6 +24,7 @@ from ccxt.base.errors import (
     NetworkError,
     NotSupported,
     PermissionDenied,
+    RateLimitExceeded,
 )
 
 from daedalus.config import Ingestion
@@ -33,21 +35,31 @@ from daedalus_collector.tap import TapClient, watching
 
 PERMANENT = (BadSymbol, NotSupported, AuthenticationError, PermissionDenied)
 """Trying again cannot help: this one subscription ends, the rest go on."""
-
+OF_ONE = (BadRequest, NotSupported, PermissionDenied)
+"""What may be the fault of one symbol: a bulk call that is refused so is split. BadSymbol is a BadRequest."""
+SPLIT_FAILURES = 3
+"""So often in a row from its start on a bulk call may be refused with an ExchangeError that says nothing, as Bybit's and
+Binance's do, before it is split."""
+TOO_MANY = (DDoSProtection, RateLimitExceeded)
 POLL_SECONDS = 1.0
 """A call on a subscription that stands costs 40 µs and sends nothing."""
 START_SECONDS = 5.0
 """A call that has not returned by then has subscribed, or waits for a quiet market: the next one may start."""
-State = Literal["starting", "active", "waiting", "refused", "given_up"]
+State = Literal["starting", "active", "waiting", "refused", "given_up", "split"]
 
 _log = structlog.get_logger()
 
 
 class Subscription:
-    """Keeps one call going. `on_error(kind)` counts."""
+    """Keeps one call going. `on_error` hears of each failure."""
 
     def __init__(
-        self, exchange: str, call: WatchCall, ingestion: Ingestion, pace: Pace, on_error: Callable[[str], None]
+        self,
+        exchange: str,
+        call: WatchCall,
+        ingestion: Ingestion,
+        pace: Pace,
+        on_error: Callable[[BaseException], object],
     ) -> None:
         self.exchange = exchange
         self.call = call
@@ -60,6 +72,7 @@ class Subscription:
         self._on_error = on_error
         self._backoff = Backoff(ingestion.reconnect_delay, lambda: random.uniform(0.5, 1))
         self._good_since: float | None = None
+        self._was_good = False
         self._client: TapClient | None = None
         self._hashes: list[str] = []
         self._lost: str | None = None
@@ -84,7 +97,7 @@ class Subscription:
         self._woken.set()
 
     async def keep(self) -> None:
-        """Runs until the subscription is refused or given up, or the task is cancelled."""
+        """Runs until the subscription is refused, given up or to be split in halves, or the task is cancelled."""
         fresh = True
         while True:
             if self._lost is not None and not fresh:
@@ -94,11 +107,16 @@ class Subscription:
             if error is None:
                 self.state, self.problem = "active", None
                 self._good_since = self._good_since or time.monotonic()
-                fresh = False
+                fresh, self._was_good = False, True
                 await self._rest()
                 continue
+            if self._is_of_one(error):
+                self._on_error(error)
+                self._forget()
+                self._end("split", f"{type(error).__name__}: {error}")
+                return
             if isinstance(error, PERMANENT):
-                self._on_error(type(error).__name__)
+                self._on_error(error)
                 self._end("refused", f"{type(error).__name__}: {error}")
                 return
             if (delay := self._failed(error)) is None:
@@ -160,17 +178,15 @@ class Subscription:
         """Note a failure; how many seconds to wait, or None when it is given up."""
         good = 0.0 if self._good_since is None else time.monotonic() - self._good_since
         self._good_since = None
-        factor = 10.0 if isinstance(error, DDoSProtection) else 1.0
-        delay = self._backoff.failed(good, factor)
-        self._on_error(type(error).__name__)
+        delay = self._backoff.failed(good, 10.0 if isinstance(error, TOO_MANY) else 1.0)
+        self._on_error(error)
         self.problem = f"{type(error).__name__}: {error}"
         most = self._ingestion.max_reconnect_attempts if self._ingestion.auto_reconnect else 0
         if 0 <= most < self._backoff.failures:
             self._end("given_up", f"{self.problem}, after {self._backoff.failures - 1} attempts to reconnect")
             return None
-        if isinstance(error, ExchangeError) and self._client is not None:
-            for hash_ in self._hashes:  # ccxt takes a refused subscription for one that stands
-                self._client.subscriptions.pop(hash_, None)
+        if isinstance(error, ExchangeError):
+            self._forget()
         self.state = "waiting"
         _log.warning(
             "subscription was interrupted",
@@ -181,6 +197,18 @@ class Subscription:
             retry_seconds=round(delay, 2),
         )
         return delay
+
+    def _is_of_one(self, error: BaseException) -> bool:
+        """Whether a bulk call may be refused for one of its symbols."""
+        if len(self.call.symbols) == 1 or not isinstance(error, ExchangeError):
+            return False
+        return isinstance(error, OF_ONE) or (not self._was_good and self._backoff.failures + 1 >= SPLIT_FAILURES)
+
+    def _forget(self) -> None:
+        """Because ccxt takes a refused subscription for one that stands."""
+        if self._client is not None:
+            for hash_ in self._hashes:
+                self._client.subscriptions.pop(hash_, None)
 
     def _end(self, state: State, problem: str) -> None:
         self.state, self.problem = state, problem

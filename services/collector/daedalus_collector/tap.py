@@ -1,4 +1,4 @@
-"""The tap: every parsed trade, ticker and order book state of a ccxt.pro exchange, at the moment its frame is handled.
+"""The tap: every result that a ccxt.pro exchange parses of its frames, at the moment the frame is handled.
 
 What `watch_*` returns loses data by design: book and ticker states that come while nobody waits are merged, trades beyond
 `tradesLimit` are dropped, and of several symbols in one socket read only the first is told
@@ -8,8 +8,8 @@ loop and leaves the socket open and unread, is caught here, and the loop goes on
 
 This leans on names of ccxt 4.5.90 that are not its public interface: `Client.handle_message`, `create_connection`,
 `resolve`, `reject`, `reset`, `futures`, `subscriptions`; `Exchange.client`, `clients`, `watch`, `watch_multiple`,
-`on_connected`, `on_error`, `on_close`, `order_book`, `safe_ticker`, `safe_trade`. ccxt is pinned exactly, and the tests of
-exact counts fail on a version where one of them changed.
+`on_connected`, `on_error`, `on_close`, `order_book`, `safe_ticker`, `safe_trade`, `safe_liquidation`, `ohlcvs`, `bidsasks`.
+ccxt is pinned exactly, and the tests of exact counts fail on a version where one of them changed.
 """
 
 from __future__ import annotations
@@ -20,17 +20,13 @@ from contextvars import ContextVar
 from typing import Any, Protocol
 
 from aiohttp import WSMsgType
-from ccxt.async_support.base.ws.cache import ArrayCache
+from ccxt.async_support.base.ws.cache import ArrayCache, ArrayCacheByTimestamp
 from ccxt.async_support.base.ws.client import Client
 from ccxt.async_support.base.ws.order_book import OrderBook
 from ccxt.base.errors import BaseError
 
 from daedalus_collector.feed import Pair
-
-TICKER_NUMBERS = (
-    "bid", "bidVolume", "ask", "askVolume", "high", "low", "open", "close", "last", "vwap", "baseVolume", "quoteVolume",
-)  # fmt: skip
-
+from daedalus_collector.raw_frames import Tape
 
 MAX_MESSAGE_BYTES = 64 * 2**20
 
@@ -47,7 +43,9 @@ class Listener(Protocol):
     """Hears what the tap catches. Must not raise."""
 
     def on_result(self, channel: str, result: Mapping[str, Any], received_ns: int) -> bool:
-        """A trade, a ticker or an order book state; False when it is not wanted. The book goes on changing."""
+        """A trade, an order book state, a candle, …: one record of that channel; False when it is not wanted. The book goes
+        on changing.
+        """
 
     def on_connected(self, client: TapClient) -> None: ...
     def on_lost(self, client: TapClient, error: object) -> None: ...
@@ -87,13 +85,25 @@ class TapClient(Client):  # type: ignore[misc]  # ccxt has no types
     """The last frame that held a record; a heartbeat is not data."""
     abandoned = False
     """It is being closed: what still comes is not looked at."""
+    owner: Any
+    """The exchange that it is of."""
+    tape: Tape | None = None
+    """Where its frames are kept as they come."""
+    quotes = "ticker"
+    """The channel of what ccxt calls a ticker."""
+    unparsed = False
+    """Its frames are recorded as they come, and nothing is read."""
+    cached = "trade"
+    """What an `ArrayCache` or a list of the present frame holds."""
     _received_ns = 0
     _in_frame = False
 
-    def adopt(self, listener: Listener) -> None:
+    def adopt(self, listener: Listener, owner: Any) -> None:
         self.listener = listener
+        self.owner = owner
         self.pairs = set()
         self._told: dict[int, tuple[object, str | None]] = {}
+        self._candle_caches: dict[int, tuple[object, str, str | None]] = {}
 
     def create_connection(self, session: Any) -> Any:
         return super().create_connection(_LargeMessages(session))
@@ -107,12 +117,14 @@ class TapClient(Client):  # type: ignore[misc]  # ccxt has no types
         self._received_ns = time.time_ns()
         self._in_frame = True
         self.frames += 1
+        if self.tape is not None:
+            self.tape.record(message.data, self._received_ns)
         if self._told:
             self._told.clear()
         try:
             super().handle_message(message)
         except BaseError as error:  # an error frame of the exchange, such as Coinbase's {"type": "error"}
-            self.listener.on_error(self, error, None)
+            self.reject(error)  # which request it answers is not said: whoever waits asks again
         except Exception as error:  # noqa: BLE001  # the edge of the connection: anything a strange frame does to ccxt
             self.listener.on_bad_frame(self, error)
         finally:
@@ -127,6 +139,11 @@ class TapClient(Client):  # type: ignore[misc]  # ccxt has no types
                 if not self.first_data_ns:
                     self.first_data_ns = received_ns
         return super().resolve(result, message_hash)
+
+    def seen(self) -> None:
+        """The present frame is data, and nobody reads it."""
+        self.last_data_ns = self._received_ns
+        self.first_data_ns = self.first_data_ns or self._received_ns
 
     def reject(self, result: Any, message_hash: str | None = None) -> Any:
         if self.abandoned or not isinstance(result, BaseException):
@@ -152,17 +169,58 @@ class TapClient(Client):  # type: ignore[misc]  # ccxt has no types
             result.limit()  # otherwise only watch_order_book() does it, and the book grows for ever
             return self.listener.on_result("orderbook", result, received_ns)
         if isinstance(result, ArrayCache):
-            trades = list(iter(result))
+            trades, channel = list(iter(result)), self.cached
             result.clear()  # all of them are taken now, and a second resolve of the same cache finds none
-            told = [self.listener.on_result("trade", trade, received_ns) for trade in trades]
+            told = [self.listener.on_result(channel, trade, received_ns) for trade in trades]
             return any(told)
         if isinstance(result, dict) and result:
             if "last" in result and "bid" in result:
                 return self._ticker(result, message_hash, received_ns)
-            tickers = [ticker for ticker in result.values() if isinstance(ticker, dict) and "last" in ticker]
-            told = [self._ticker(ticker, message_hash, received_ns) for ticker in tickers]
+            if "fundingRate" in result:
+                return self._once("funding", result, message_hash, received_ns)
+            told = [
+                self._ticker(entry, message_hash, received_ns)
+                if "last" in entry
+                else self._once("funding", entry, message_hash, received_ns)
+                for entry in result.values()
+                if isinstance(entry, dict) and ("last" in entry or "fundingRate" in entry)
+            ]
             return any(told)
-        return False
+        return isinstance(result, list) and self._deliver_list(result, message_hash, received_ns)
+
+    def _deliver_list(self, result: list[Any], message_hash: str | None, received_ns: int) -> bool:
+        """Candles, alone or as [symbol, timeframe, candles]; [liquidation]."""
+        if isinstance(result, ArrayCacheByTimestamp):
+            return self._candles(*self._series_of(result), result, received_ns)
+        if len(result) == 3 and isinstance(result[2], ArrayCacheByTimestamp):
+            symbol, timeframe, candles = result
+            return self._candles(symbol, timeframe, candles, received_ns)
+        if self.cached != "liquidation":
+            return False
+        told = [self._once("liquidation", entry, message_hash, received_ns) for entry in result]
+        return any(told)
+
+    def _candles(self, symbol: str, timeframe: str | None, cache: Any, received_ns: int) -> bool:
+        candles = list(iter(cache))
+        cache.clear()  # a state that comes later is one of its own, and the cache does not grow
+        told = [
+            self.listener.on_result("ohlcv", {"symbol": symbol, "timeframe": timeframe, "candle": candle}, received_ns)
+            for candle in candles
+        ]
+        return any(told)
+
+    def _series_of(self, cache: Any) -> tuple[str, str | None]:
+        """Whose candles these are: what most exchanges' handlers resolve does not say it."""
+        known = self._candle_caches.get(id(cache))
+        if known is None or known[0] is not cache:
+            for symbol, caches in self.owner.ohlcvs.items():
+                for timeframe, found in caches.items() if isinstance(caches, dict) else [(None, caches)]:
+                    self._candle_caches[id(found)] = (found, symbol, timeframe)
+            known = self._candle_caches[id(cache)]
+        return known[1:]
+
+    def _once(self, channel: str, result: Any, message_hash: str | None, received_ns: int) -> bool:
+        return not self._was_told(result, message_hash) and self.listener.on_result(channel, result, received_ns)
 
     def _ticker(self, ticker: dict[str, Any], message_hash: str | None, received_ns: int) -> bool:
         if message_hash is not None and "bidask" in message_hash.lower():
@@ -177,90 +235,22 @@ class TapClient(Client):  # type: ignore[misc]  # ccxt has no types
         return first[1] != message_hash
 
 
-def tapped(exchange_class: Any, listener: Listener, kept_levels: int = 0, derived: tuple[str, ...] = ()) -> Any:
-    """A subclass of a ccxt.pro class whose connections are tapped and whose results are only parsed, not derived.
-
-    `kept_levels`: the least depth at which its books are cut. `derived`: ticker fields that are not the exchange's.
+class QuoteClient(TapClient):
+    """One connection of an exchange that was made for quotes other than tickers: ccxt has one structure for all of them,
+    and some handlers deliver one under the other's name, or an order book of one level with it.
     """
 
-    class Tapped(exchange_class):  # type: ignore[misc]  # ccxt has no types
-        def client(self, url: str) -> TapClient:
-            known = url in (self.clients or {})
-            client: TapClient = super().client(url)
-            if not known:
-                client.__class__ = TapClient
-                client.adopt(listener)
-            return client
+    def _deliver(self, result: Any, message_hash: str | None, received_ns: int) -> bool:
+        if isinstance(result, OrderBook) or not isinstance(result, dict):
+            return False
+        quotes = [result] if "last" in result and "bid" in result else list(result.values())
+        told = [
+            self._once(self.quotes, quote, message_hash, received_ns)
+            for quote in quotes
+            if isinstance(quote, dict) and "last" in quote and self._is_meant(quote)
+        ]
+        return any(told)
 
-        def watch(
-            self, url: str, message_hash: str, message: Any = None, subscribe_hash: Any = None, subscription: Any = None
-        ) -> Any:
-            future = super().watch(url, message_hash, message, subscribe_hash, subscription)
-            self._watched(url, [subscribe_hash])
-            return future
-
-        def watch_multiple(
-            self,
-            url: str,
-            message_hashes: Any,
-            message: Any = None,
-            subscribe_hashes: Any = None,
-            subscription: Any = None,
-        ) -> Any:
-            future = super().watch_multiple(url, message_hashes, message, subscribe_hashes, subscription)
-            self._watched(url, list(subscribe_hashes or ()))
-            return future
-
-        def _watched(self, url: str, hashes: list[str]) -> None:
-            if (subscriber := watching.get()) is not None:
-                client = self.client(url)
-                client.pairs.update(subscriber.pairs)
-                subscriber.watched(client, hashes)
-
-        def on_connected(self, client: TapClient, message: Any = None) -> None:
-            super().on_connected(client, message)
-            client.connected_ns = time.time_ns()
-            listener.on_connected(client)
-
-        def on_error(self, client: TapClient, error: Any) -> None:
-            if (self.clients or {}).get(client.url) in (client, None):  # not where a new connection has its place
-                super().on_error(client, error)  # counts failed dials, keeps a Retry-After
-            if not client.abandoned:
-                listener.on_lost(client, error)
-
-        def on_close(self, client: TapClient, error: Any) -> None:
-            if (self.clients or {}).get(client.url) is client:
-                super().on_close(client, error)
-            if not client.abandoned:
-                listener.on_lost(client, f"closed by the exchange with code {error}")
-
-        def order_book(self, snapshot: Any = None, depth: int | None = None) -> Any:
-            return super().order_book(snapshot or {}, max(depth, kept_levels) if depth else depth)
-
-        def safe_ticker(self, ticker: dict[str, Any], _market: Any = None) -> dict[str, Any]:
-            return _as_sent(ticker, derived)
-
-        def safe_trade(self, trade: dict[str, Any], _market: Any = None) -> dict[str, Any]:
-            for name in ("price", "amount"):
-                trade[name] = _number(trade.get(name))
-            return trade
-
-    Tapped.__name__ = exchange_class.__name__
-    return Tapped
-
-
-def _as_sent(ticker: dict[str, Any], derived: tuple[str, ...]) -> dict[str, Any]:
-    for name in TICKER_NUMBERS:
-        ticker[name] = _number(ticker.get(name))
-    if ticker["last"] is None:
-        ticker["last"] = ticker["close"]
-    for name in derived:
-        ticker[name] = None
-    return ticker
-
-
-def _number(value: Any) -> float | None:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return None
+    def _is_meant(self, quote: dict[str, Any]) -> bool:
+        """Derive delivers each ticker beside the best bid and ask that it made of it; Kraken knows tickers only."""
+        return self.quotes != "bidask" or self.owner.bidsasks.get(quote["symbol"], quote) is quote

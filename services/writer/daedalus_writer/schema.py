@@ -147,7 +147,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "raw": (
         _text("connection", "which connection of which run of a collector", "clock", nullable=False),
         Column("number", pa.int64(), "counts the data frames of a connection, without holes", "clock", "from 0", False),
-        Column("frame", pa.binary(), "the frame, byte for byte", "frames", "bytes", False),
+        Column("frame", pa.binary(), "the frame, byte for byte", "simulated", "bytes", False),
     ),
     "gap": (
         _text("channel", "what may be missing", "clock", nullable=False),

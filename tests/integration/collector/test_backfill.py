@@ -65,8 +65,9 @@ def _gaps(found: Recorded, exchange: str, symbol: str) -> list[Gap]:
 
 async def test_trades_of_a_lost_connection_are_recovered(tmp_path: Path, nats_server: NatsServer) -> None:
     """Two seconds without a connection under load: every trade is there once, and one gap says how many were fetched."""
-    exchanges = list(SYMBOLS)
-    async with Simulator(exchanges, symbols=SYMBOLS, rates=BUSY, levels=20) as simulator:
+    exchanges = ["binance", "coinbase", "kraken"]
+    symbols = {exchange: SYMBOLS[exchange] for exchange in exchanges}
+    async with Simulator(exchanges, symbols=symbols, rates=BUSY, levels=20) as simulator:
         processes = {}
         for exchange in exchanges:
             (tmp_path / exchange).mkdir()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 import pytest
 import yaml
@@ -13,31 +13,41 @@ import yaml
 from daedalus.records import Gap, Trade
 from simulator import Rates, Simulator
 from support.eventually import eventually
-from support.feeds import SYMBOLS, subscribed
+from support.feeds import CHANNELS, SYMBOLS, subscribed
 from support.nats import NatsServer
 from support.processes import Process
 from support.recorded import recorded
 
 LIVELY = Rates(trades=40, tickers=20, books=40)
-CHANNELS = ("trade", "ticker", "orderbook")
+
+
+NAMES = {"coinbase": "coinbaseadvanced"}
+"""Exchange → another name that it is configured under."""
 
 
 def configured(
-    directory: Path, nats_server: NatsServer, endpoint: str, exchange: str, configured_as: str = "", **ingestion: object
+    directory: Path, nats_server: NatsServer, endpoint: str, exchange: str, feed: str = "auto", **ingestion: object
 ) -> Path:
-    symbols = list(SYMBOLS[exchange])
+    return configured_all(directory, nats_server, endpoint, {exchange: feed}, **ingestion)
+
+
+def configured_all(
+    directory: Path, nats_server: NatsServer, endpoint: str, feeds: Mapping[str, str], **ingestion: object
+) -> Path:
+    """`feeds`: exchange → its feed."""
+    exchanges = {}
+    for exchange, feed in feeds.items():
+        symbols = list(SYMBOLS[exchange])
+        exchanges[NAMES.get(exchange, exchange)] = {
+            "endpoint": endpoint,
+            "feed": feed,
+            "max_orderbook_depth": 10,
+            "channels": {"watchTicker": symbols, "watchTrades": symbols, "watchOrderBook": symbols},
+            "options": {"subscription_stagger_ms": 10},
+        }
     document = {
         "ingestion": {"reconnect_delay": 0.2, **ingestion},
-        "ccxt": {
-            "exchanges": {
-                configured_as or exchange: {
-                    "endpoint": endpoint,
-                    "max_orderbook_depth": 10,
-                    "channels": {"watchTicker": symbols, "watchTrades": symbols, "watchOrderBook": symbols},
-                    "options": {"subscription_stagger_ms": 10},
-                }
-            }
-        },
+        "ccxt": {"exchanges": exchanges},
         "nats": {"url": nats_server.url},
     }
     path = directory / "config.yaml"
@@ -46,7 +56,7 @@ def configured(
 
 
 def collector(config: Path, directory: Path, exchange: str) -> Process:
-    return Process("collector", config, directory, "--exchange", exchange)
+    return Process("collector", config, directory, "--exchange", NAMES.get(exchange, exchange))
 
 
 async def flowing(process: Process, records: float = 50) -> None:
@@ -59,30 +69,44 @@ async def flowing(process: Process, records: float = 50) -> None:
 
 
 async def test_a_clean_stop_leaves_everything_in_jetstream(tmp_path: Path, nats_server: NatsServer) -> None:
-    """Batches that still linger are sent: what the exchange sent is there, under the configured name, and nothing else."""
-    async with Simulator(["coinbase"], symbols={"coinbase": SYMBOLS["coinbase"]}, rates=LIVELY, levels=50) as simulator:
-        config = configured(
-            tmp_path, nats_server, simulator.url, "coinbase", "coinbaseadvanced", batch_linger_milliseconds=5_000
-        )
-        process = collector(config, tmp_path, "coinbaseadvanced")
-        process.start()
-        await subscribed(simulator, "coinbase")
-        await asyncio.sleep(1)
+    """Batches that still linger are sent: what each exchange sent is there, under the configured name, and nothing else."""
+    feeds = {"binance": "native", "bybit": "ccxt", "coinbase": "native", "kraken": "auto", "okx": "ccxt"}
+    names = {exchange: NAMES.get(exchange, exchange) for exchange in feeds}
+    async with Simulator(list(feeds), symbols=SYMBOLS, rates=LIVELY, levels=50) as simulator:
+        config = configured_all(tmp_path, nats_server, simulator.url, feeds, batch_linger_milliseconds=5_000)
+        processes = {exchange: collector(config, tmp_path, exchange) for exchange in feeds}
+        for process in processes.values():
+            process.start()
+        for exchange, process in processes.items():
+            await subscribed(simulator, exchange)
+            await asyncio.to_thread(process.wait_ready)
+        await asyncio.sleep(0.7)
         await simulator.pause()
         await asyncio.sleep(0.3)
-        assert await asyncio.to_thread(process.stop) == 0
+        for exchange, process in processes.items():
+            page = process.get("/metrics")
+            assert f'daedalus_collector_subscriptions{{exchange="{names[exchange]}",state="active"}} 6.0' in page
+            assert "daedalus_collector_errors_total{" not in page, exchange
+        stops = [asyncio.to_thread(process.stop) for process in processes.values()]
+        assert set(await asyncio.gather(*stops)) == {0}
         found = await recorded(nats_server.url)
-        for channel in CHANNELS:
-            for symbol in SYMBOLS["coinbase"]:
-                sent = simulator.count("coinbase", channel, symbol).records
-                assert len(found["coinbaseadvanced", channel, symbol]) == sent > 10
-        assert set(found) == {("coinbaseadvanced", channel, symbol) for channel in CHANNELS for symbol in SYMBOLS["coinbase"]}  # fmt: skip
+        sent = {
+            (names[exchange], channel, symbol): simulator.count(exchange, channel, symbol).records
+            for exchange in feeds
+            for channel in CHANNELS
+            for symbol in SYMBOLS[exchange]
+        }
+        assert {key: len(records) for key, records in found.items()} == sent
+        assert min(sent.values()) > 10
 
 
-async def test_a_restart_after_a_crash_writes_what_was_missed(tmp_path: Path, nats_server: NatsServer) -> None:
+@pytest.mark.parametrize("feed", ["ccxt", "native"])
+async def test_a_restart_after_a_crash_writes_what_was_missed(
+    tmp_path: Path, nats_server: NatsServer, feed: str
+) -> None:
     """From the last stored record of the channel to the first new one of each symbol; no trade is doubled."""
     async with Simulator(["coinbase"], symbols={"coinbase": SYMBOLS["coinbase"]}, rates=LIVELY, levels=50) as simulator:
-        process = collector(configured(tmp_path, nats_server, simulator.url, "coinbase"), tmp_path, "coinbase")
+        process = collector(configured(tmp_path, nats_server, simulator.url, "coinbase", feed), tmp_path, "coinbase")
         process.start()
         await flowing(process, 200)
         process.kill()
@@ -97,8 +121,9 @@ async def test_a_restart_after_a_crash_writes_what_was_missed(tmp_path: Path, na
         assert process.metric("daedalus_collector_discarded_records_total") > 20
         assert await asyncio.to_thread(process.stop) == 0
         after = await recorded(nats_server.url)
+        name = NAMES["coinbase"]
         for symbol in SYMBOLS["coinbase"]:
-            gaps = [gap for gap in after["coinbase", "gap", symbol] if isinstance(gap, Gap)]
+            gaps = [gap for gap in after[name, "gap", symbol] if isinstance(gap, Gap)]
             assert sorted(gap.channel for gap in gaps) == sorted(CHANNELS)
             for gap in gaps:
                 stored = [
@@ -107,18 +132,18 @@ async def test_a_restart_after_a_crash_writes_what_was_missed(tmp_path: Path, na
                     for record in records
                     if channel == gap.channel
                 ]
-                new = [record.received_ns for record in after["coinbase", gap.channel, symbol][len(before["coinbase", gap.channel, symbol]) :]]  # fmt: skip
+                new = [record.received_ns for record in after[name, gap.channel, symbol][len(before[name, gap.channel, symbol]) :]]  # fmt: skip
                 assert gap.cause == "collector_down"
                 assert gap.from_ns == max(stored) < crashed_ns
                 assert crashed_ns < gap.to_ns <= min(new)
-            ids = [trade.id for trade in after["coinbase", "trade", symbol] if isinstance(trade, Trade)]
+            ids = [trade.id for trade in after[name, "trade", symbol] if isinstance(trade, Trade)]
             assert len(ids) == len(set(ids)), "the snapshot after the restart repeats nothing"
 
 
 async def test_a_full_outbox_counts_what_it_refuses(tmp_path: Path, nats_server: NatsServer) -> None:
     """JetStream away for longer than the outbox holds: recorded and counted as missing make together what was sent."""
     async with Simulator(["binance"], symbols={"binance": SYMBOLS["binance"]}, rates=LIVELY, levels=50) as simulator:
-        config = configured(tmp_path, nats_server, simulator.url, "binance", queue_maxsize=150)
+        config = configured(tmp_path, nats_server, simulator.url, "binance", "ccxt", queue_maxsize=150)
         process = collector(config, tmp_path, "binance")
         process.start()
         await flowing(process, 100)
@@ -152,24 +177,35 @@ async def test_a_full_outbox_counts_what_it_refuses(tmp_path: Path, nats_server:
         assert missing > 100
 
 
-async def test_an_exchange_that_is_not_configured_ends_with_78(tmp_path: Path, nats_server: NatsServer) -> None:
-    """One clear line that lists what is configured."""
-    config = configured(tmp_path, nats_server, "", "kraken")
-    process = collector(config, tmp_path, "krakn")
+@pytest.mark.parametrize(
+    ("feed", "asked", "told"),
+    [
+        ("auto", "krakn", "expected one of the configured exchanges (kraken), was 'krakn'"),
+        (
+            "native",
+            "kraken",
+            "ccxt.exchanges.kraken.feed: expected auto or ccxt (native feeds: binance, binanceusdm, coinbase), was 'native'",
+        ),
+    ],
+)
+async def test_a_mistake_in_the_configuration_ends_with_78(
+    tmp_path: Path, nats_server: NatsServer, feed: str, asked: str, told: str
+) -> None:
+    """An exchange that is not configured, a native feed that is not there: one clear line that says what there is."""
+    process = collector(configured(tmp_path, nats_server, "", "kraken", feed), tmp_path, asked)
     process.start()
     assert await asyncio.to_thread(process.wait, 30) == 78
-    told = [line for line in process.told().splitlines() if "krakn" in line]
-    assert len(told) == 1
-    assert "expected one of the configured exchanges (kraken), was 'krakn'" in told[0]
+    (line,) = [line for line in process.told().splitlines() if "expected" in line]
+    assert told in line
 
 
-@pytest.mark.parametrize("by_symbol", [0, 1])
-async def test_metrics_and_subjects(tmp_path: Path, nats_server: NatsServer, by_symbol: Literal[0, 1]) -> None:
+@pytest.mark.parametrize(("by_symbol", "feed"), [(False, "native"), (True, "ccxt")])
+async def test_metrics_and_subjects(tmp_path: Path, nats_server: NatsServer, *, by_symbol: bool, feed: str) -> None:
     """Every family is there after a start; received is sent plus discarded plus what waits."""
     async with Simulator(["coinbase"], symbols={"coinbase": SYMBOLS["coinbase"]}, rates=LIVELY, levels=50) as simulator:
-        config = configured(tmp_path, nats_server, simulator.url, "coinbase")
+        config = configured(tmp_path, nats_server, simulator.url, "coinbase", feed)
         document = yaml.safe_load(config.read_text())
-        document["nats"] |= {"subject_by_symbol": bool(by_symbol), "shards": 2}
+        document["nats"] |= {"subject_by_symbol": by_symbol, "shards": 2}
         config.write_text(yaml.safe_dump(document))
         process = collector(config, tmp_path, "coinbase")
         process.start()
@@ -184,7 +220,7 @@ async def test_metrics_and_subjects(tmp_path: Path, nats_server: NatsServer, by_
         await eventually(settled, "everything received is sent")
         page = process.get("/metrics")
         for name in (
-            'daedalus_collector_received_records_total{channel="trade",exchange="coinbase"}',
+            'daedalus_collector_received_records_total{channel="trade",exchange="coinbaseadvanced"}',
             "daedalus_collector_frames_total",
             "daedalus_collector_reconnects_total",
             "daedalus_collector_outbox_records",
@@ -192,8 +228,8 @@ async def test_metrics_and_subjects(tmp_path: Path, nats_server: NatsServer, by_
             "daedalus_collector_unacknowledged_batches",
             "daedalus_collector_publish_seconds_bucket",
             "daedalus_collector_connections",
-            'daedalus_collector_subscriptions{exchange="coinbase",state="active"} 6.0',
-            'daedalus_collector_last_data_age_seconds{channel="trade",exchange="coinbase"}',
+            'daedalus_collector_subscriptions{exchange="coinbaseadvanced",state="active"} 6.0',
+            'daedalus_collector_last_data_age_seconds{channel="trade",exchange="coinbaseadvanced"}',
         ):
             assert name in page
         assert await asyncio.to_thread(process.stop) == 0

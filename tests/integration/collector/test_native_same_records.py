@@ -7,11 +7,18 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import WSMessage, WSMsgType
+from prometheus_client import CollectorRegistry
 
+from daedalus.config import Channels, Exchange, Ingestion
 from daedalus.records import OrderBook, Trade
+from daedalus_collector.ccxt_feed import CcxtFeed
+from daedalus_collector.feed import Pair
+from daedalus_collector.metrics import Metrics
 from daedalus_collector.native import binance_frames, coinbase_frames
 from support.frames import needs, recorded, simulated
 from support.handlers import MARKETS, SYMBOLS, URLS, Kept, ThroughCcxt, ThroughNative
+from support.scripts import SCRIPTS, Script
 
 DEPTH = 20
 
@@ -137,6 +144,41 @@ async def test_simulated_coinbase() -> None:
         "orderbook": 1_001,
     }
     check_equal("coinbase", *await both("coinbase", [("x", frame) for frame in frames]), counts)
+
+
+def through_ccxt(exchange_id: str, script: Script) -> tuple[Kept, dict[str, Any]]:
+    """Where the records go, and the connection for each channel: quotes have their own."""
+    kept = Kept()
+    channels = Channels(**{channel: [script.symbol] for channel in script.expected})
+    metrics = Metrics(CollectorRegistry(), exchange_id)
+    feed = CcxtFeed(exchange_id, Exchange(channels=channels), Ingestion(), {}, kept, metrics)
+    exchanges = {channel: feed.quotes.get(channel, feed.exchange) for channel in script.expected}
+    for exchange in {id(exchange): exchange for exchange in exchanges.values()}.values():
+        exchange.options |= {"crossMarginPairsData": [], "isolatedMarginPairsData": []}  # load_markets fetches them
+        exchange.set_markets([exchange.parse_market(MARKETS[exchange_id])])
+    return kept, {channel: exchange.client(URLS[exchange_id]) for channel, exchange in exchanges.items()}
+
+
+@pytest.mark.parametrize("exchange_id", ["binance", "binanceusdm"])
+async def test_scripted_binance(exchange_id: str) -> None:
+    """Best bids and asks, candles, mark prices and liquidations; a funding rate, which only the native feed reads, as it was
+    said."""
+    script = SCRIPTS[exchange_id](200)
+    kept, clients = through_ccxt(exchange_id, script)
+    through_native = Kept()
+    native = ThroughNative(
+        exchange_id, through_native, DEPTH, [Pair(channel, script.symbol) for channel in script.expected]
+    )
+    for stream, payload in script.frames:
+        channel = {"bookTicker": "bidask", "kline_1m": "ohlcv", "forceOrder": "liquidation"}.get(stream.split("@")[1])
+        clients[channel or "markprice"].handle_message(WSMessage(WSMsgType.TEXT, payload, None))
+        native.take(payload.encode())
+    for client in clients.values():
+        await client.owner.close()
+    for channel, records in script.expected.items():
+        assert through_native.said(channel, script.symbol) == records
+        if channel != "funding":
+            assert kept.said(channel, script.symbol) == records
 
 
 SPECIAL = [

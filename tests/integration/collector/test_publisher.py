@@ -7,7 +7,8 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
 import nats
 import pytest
@@ -16,11 +17,14 @@ from nats.js.api import DiscardPolicy, StreamConfig
 from prometheus_client import CollectorRegistry
 
 from daedalus import wire
-from daedalus.records import Trade
-from daedalus_collector import publisher
+from daedalus.records import Gap, Trade
+from daedalus_collector import publisher, spill_file
+from daedalus_collector.feed import Pair
 from daedalus_collector.metrics import Metrics
-from daedalus_collector.outbox import Outbox, OutboxLimits
+from daedalus_collector.outbox import ClosedBatch, Outbox, OutboxLimits
 from daedalus_collector.publisher import Publisher
+from daedalus_collector.recorder import Recorder
+from daedalus_collector.spill import Spill
 from support.eventually import eventually
 from support.nats import NatsServer
 
@@ -28,16 +32,26 @@ from support.nats import NatsServer
 class Publishing:
     """An outbox and its publisher, fed by hand with numbered trades."""
 
-    def __init__(self, url: str, *, window_seconds: float = 120, batch_records: int = 10) -> None:
-        limits = OutboxLimits(
-            batch_records=batch_records, batch_bytes=60_000, linger_ns=10_000_000, records=10**6, bytes=10**9
-        )
+    def __init__(
+        self,
+        url: str,
+        *,
+        window_seconds: float = 120,
+        records: int = 10**6,
+        spill_folder: Path = Path(os.devnull),
+        spill_bytes: int = 0,
+        boot: str = "b0",
+        added: int = 0,
+    ) -> None:
+        limits = OutboxLimits(batch_records=10, batch_bytes=60_000, linger_ns=10_000_000, records=records, bytes=10**9)
         self.metrics = Metrics(CollectorRegistry(), "kraken")
-        self.outbox = Outbox("kraken", "one", "b0", limits)
-        self.publisher = Publisher(url, self.outbox, self.metrics, window_seconds)
+        self.outbox = Outbox("kraken", "one", boot, limits)
+        self.spill = Spill(spill_folder, spill_bytes, self.metrics)
+        self.spill.open()
+        self.publisher = Publisher(url, self.outbox, self.spill, self.metrics, window_seconds)
         self.outbox.on_change = self.publisher.wake
         self._line = self.outbox.line("trade", "BTC/USD")
-        self.added = 0
+        self.added = added
 
     def add(self, records: int, padding: int = 0) -> None:
         for _ in range(records):
@@ -46,13 +60,26 @@ class Publishing:
             assert self.outbox.add(self._line, Trade(received_ns, None, id_, 1.0, 1.0, None))
             self.added += 1
 
+    async def add_slowly(self, records: int) -> None:
+        """As fast as the disk takes what memory cannot hold."""
+        for _ in range(records // 10):
+            self.add(10)
+            await eventually(lambda: not self.outbox.crowded, "it went to disk")
+
+    async def spill_all(self, records: int) -> None:
+        for _ in range(records // 100):
+            self.add(100)
+            await self.publisher.put_away()
+
     async def drained(self) -> None:
         await asyncio.wait_for(self.publisher.drained(), 20)
 
 
 @contextlib.asynccontextmanager
-async def publishing(url: str, *, window_seconds: float = 120) -> AsyncIterator[Publishing]:
-    made = Publishing(url, window_seconds=window_seconds)
+async def publishing(
+    url: str, *, window_seconds: float = 120, made: Publishing | None = None
+) -> AsyncIterator[Publishing]:
+    made = made or Publishing(url, window_seconds=window_seconds)
     task = asyncio.create_task(made.publisher.run())
     try:
         yield made
@@ -60,6 +87,7 @@ async def publishing(url: str, *, window_seconds: float = 120) -> AsyncIterator[
     finally:
         task.cancel()
         await asyncio.wait({task})
+        made.spill.close()
 
 
 @contextlib.asynccontextmanager
@@ -92,8 +120,10 @@ async def stored(js: JetStreamContext) -> list[wire.Batch]:
 
 
 def check(batches: list[wire.Batch], added: int) -> None:
-    """Each batch once, in order, with every record in it."""
-    assert [batch.counter for batch in batches] == list(range(len(batches)))
+    """Each batch of a run once, in order, with every record in it."""
+    for boot in {batch.boot for batch in batches}:
+        counters = [batch.counter for batch in batches if batch.boot == boot]
+        assert counters == list(range(len(counters)))
     ids = [
         int(record.id or "")
         for batch in batches
@@ -219,3 +249,142 @@ async def test_a_duplicate_is_told_apart_though_the_stream_is_full(nats_server: 
         assert refused
         ack = await js.publish("md.0.x", b"x" * 1_000, headers={"Nats-Msg-Id": "one"})
         assert ack.duplicate
+
+
+def spilling(server: NatsServer, folder: Path, **more: object) -> Publishing:
+    """Memory for 200 records, and a megabyte of disk."""
+    return Publishing(server.url, **({"records": 200, "spill_folder": folder, "spill_bytes": 10**6} | more))  # type: ignore[arg-type]
+
+
+async def test_a_long_outage_goes_over_the_disk(
+    nats_server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten times what memory holds, twice, the second outage in the middle of catching up: once and in order."""
+    monkeypatch.setattr(spill_file, "FILE_BYTES", 4_000)
+    async with (
+        streaming(nats_server) as js,
+        publishing(nats_server.url, made=spilling(nats_server, tmp_path)) as made,
+    ):
+        made.add(95)
+        await eventually(lambda: made.metrics.batches > 3, "it publishes")
+        for _ in range(2):
+            nats_server.kill()
+            await made.add_slowly(1_000)
+            made.add(35)
+            assert "wait on disk" in (made.spill.problem() or "")
+            assert made.publisher.stored_ns(time.time_ns()) <= (made.spill.oldest_ns() or 0)
+            sent = made.metrics.sent["trade"]
+            nats_server.start()
+            await eventually(lambda sent=sent: made.metrics.sent["trade"] > sent, "it catches up")  # type: ignore[misc]
+        await made.drained()
+        check(await stored(js), made.added)
+        assert made.metrics.sent["trade"] == made.added
+        assert made.metrics.spilled_records >= 1_800
+        assert made.metrics.discarded["trade", "outbox_full"] == 0
+        assert (made.outbox.records, made.outbox.bytes, made.spill.size_bytes) == (0, 0, 0)
+        assert made.spill.problem() is None
+
+
+async def test_nothing_is_sent_of_what_moves_to_the_disk(
+    nats_server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow disk, and a JetStream that takes everything: each batch goes one way, in order."""
+    async with (
+        streaming(nats_server) as js,
+        publishing(nats_server.url, made=spilling(nats_server, tmp_path)) as made,
+    ):
+        put = made.spill.put
+
+        async def slowly(batches: Sequence[ClosedBatch]) -> int:
+            made.add(5)
+            await asyncio.sleep(0.2)
+            return await put(batches)
+
+        monkeypatch.setattr(made.spill, "put", slowly)
+        made.add(150)
+        await eventually(lambda: made.metrics.spilled_records > 0, "it went to disk")
+        await made.drained()
+        check(await stored(js), made.added)
+        assert made.outbox.records == 0
+
+
+async def test_the_next_run_publishes_what_a_dead_one_spilled(
+    nats_server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It died after JetStream had stored part of a file, and forgot it since: each batch is there once, under its own id,
+    before those of the new run.
+    """
+    monkeypatch.setattr(spill_file, "FILE_BYTES", 4_000)
+    async with streaming(nats_server, window_seconds=1) as js:
+        dead = spilling(nats_server, tmp_path)
+        await dead.spill_all(500)
+        first = await dead.spill.oldest()
+        for batch in first[:-2]:
+            await js.publish(batch.subject, batch.message, headers={"Nats-Msg-Id": batch.message_id})
+        dead.spill.close()  # the kernel does so for a process that was killed
+        await asyncio.sleep(1.5)  # JetStream forgets the ids
+        async with publishing(
+            nats_server.url, made=spilling(nats_server, tmp_path, boot="b1", added=dead.added)
+        ) as made:
+            made.add(55)
+            await made.drained()
+            check(await stored(js), made.added)
+            assert made.metrics.sent["trade"] == made.added
+            assert not list(tmp_path.glob("*/*.spill"))
+
+
+@pytest.mark.parametrize("run", ["same", "next"])
+async def test_what_was_in_flight_when_it_went_to_disk_is_stored_once(
+    nats_server: NatsServer, tmp_path: Path, run: str
+) -> None:
+    """Batches whose outcome is unknown, closed and open ones: when JetStream is back, and in the next run."""
+    async with streaming(nats_server, window_seconds=1) as js:
+        try:
+            async with publishing(nats_server.url, made=spilling(nats_server, tmp_path)) as made:
+                made.add(5)
+                await made.drained()
+                os.kill(nats_server.pid, signal.SIGSTOP)
+                made.add(35)
+                await eventually(lambda: len(made.publisher._in_flight) > 2, "they are sent")
+                made.add(12)
+                await made.publisher.put_away()
+                assert (made.outbox.records, made.publisher.unacknowledged) == (0, 0)
+        finally:
+            os.kill(nats_server.pid, signal.SIGCONT)
+        await asyncio.sleep(1.5)  # JetStream stores what it was sent, and forgets the ids
+        later = made if run == "same" else spilling(nats_server, tmp_path, boot="b1")
+        async with publishing(nats_server.url, made=later):
+            await later.drained()
+        check(await stored(js), 52)
+
+
+async def test_beyond_the_spill_gaps_have_the_exact_count(nats_server: NatsServer, tmp_path: Path) -> None:
+    """Memory and disk are full: what is recorded and what the gap counts make together what came."""
+    pair = Pair("trade", "BTC/USD")
+    made = spilling(nats_server, tmp_path, spill_bytes=20_000)
+    recorder = Recorder([pair], made.outbox, made.metrics)
+    came = 0
+
+    def record(records: int) -> None:
+        nonlocal came
+        for _ in range(records):
+            recorder.record(pair, Trade(time.time_ns(), None, str(came), 1.0, 1.0, None))
+            came += 1
+
+    async with publishing(nats_server.url, made=made):
+        while made.metrics.discarded["trade", "outbox_full"] < 500 or made.spill.problem() is None:
+            record(10)
+            await asyncio.sleep(0.001)
+        assert sum(path.stat().st_size for path in tmp_path.glob("*/*.spill")) <= 20_000
+        assert "full" in (made.spill.problem() or "")
+        async with streaming(nats_server) as js:
+            await made.drained()
+            record(1)
+            await made.drained()
+            batches = await stored(js)
+    records = [record for batch in batches for part in batch.parts for record in wire.decode_records(batch.channel, part.records)]  # fmt: skip
+    trades = [record for record in records if isinstance(record, Trade)]
+    gaps = [record for record in records if isinstance(record, Gap)]
+    assert len({trade.id for trade in trades}) == len(trades)
+    assert [gap.records for gap in gaps] == [came - len(trades)]
+    assert gaps[0].cause == "outbox_full"

@@ -78,8 +78,11 @@ def said(*recordings: Path) -> tuple[list[Trade], OrderBook, int]:
     return trades, OrderBook(0, None, later[-1].last_update_id, *columns), 1 + len(later)
 
 
+@pytest.mark.parametrize("feed", ["native", "ccxt"])
 @pytest.mark.skipif(not RECORDING.exists(), reason=f"no recorded frames at {RECORDING}: set DAEDALUS_FRAMES")
-async def test_every_recorded_trade_and_book_arrives_as_it_was(tmp_path: Path, nats_server: NatsServer) -> None:
+async def test_every_recorded_trade_and_book_arrives_as_it_was(
+    tmp_path: Path, nats_server: NatsServer, feed: str
+) -> None:
     """9,757 trades exactly once, with id, price, amount, side and time; the last book is the snapshot plus the diffs."""
     trades, book, states = said(RECORDING)
     assert len(trades) == TRADES
@@ -99,6 +102,7 @@ async def test_every_recorded_trade_and_book_arrives_as_it_was(tmp_path: Path, n
                         "exchanges": {
                             "binance": {
                                 "endpoint": simulator.url,
+                                "feed": feed,
                                 "max_orderbook_depth": DEPTH,
                                 "channels": {"watchTrades": ["BTC/USDT"], "watchOrderBook": ["BTC/USDT"]},
                             }

@@ -10,7 +10,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ccxt.base.errors import AuthenticationError, BadSymbol, ExchangeError, NetworkError
+from ccxt.base.errors import (
+    AuthenticationError,
+    BadRequest,
+    BadSymbol,
+    ExchangeError,
+    NetworkError,
+    NotSupported,
+    PermissionDenied,
+)
 
 from daedalus.config import Ingestion
 from daedalus_collector.pace import Pace
@@ -28,7 +36,7 @@ class Calls:
         self.outcomes = list(outcomes)
         self.times: list[float] = []
 
-    async def __call__(self) -> None:
+    async def __call__(self, _symbols: list[str]) -> None:
         self.times.append(time.monotonic())
         outcome = self.outcomes.pop(0) if self.outcomes else None
         if isinstance(outcome, BaseException):
@@ -37,12 +45,14 @@ class Calls:
             await outcome()
 
 
-def made(calls: Calls, ingestion: Ingestion = INGESTION, pace: Pace | None = None) -> tuple[Subscription, Counter[str]]:
+def made(
+    calls: Calls, ingestion: Ingestion = INGESTION, pace: Pace | None = None, symbols: tuple[str, ...] = ("BTC/USD",)
+) -> tuple[Subscription, Counter[str]]:
     errors: Counter[str] = Counter()
-    call = WatchCall("trade", ("BTC/USD", "ETH/USD"), calls)
+    call = WatchCall("trade", symbols, calls)
 
-    def count(kind: str) -> None:
-        errors[kind] += 1
+    def count(error: BaseException) -> None:
+        errors[type(error).__name__] += 1
 
     return Subscription("kraken", call, ingestion, pace or Pace(0.0, 5), count), errors
 
@@ -57,6 +67,32 @@ async def test_a_permanent_error_ends_the_subscription(error: Exception) -> None
     assert str(error) in (subscription.problem or "")
     assert errors == {type(error).__name__: 1}
     assert len(calls.times) == 1
+
+
+@pytest.mark.parametrize(
+    "errors",
+    [[BadSymbol("x")], [BadRequest("x")], [NotSupported("x")], [PermissionDenied("x")], [ExchangeError("x")] * 3],
+)
+async def test_a_bulk_call_that_is_refused_is_to_be_split(errors: list[Exception]) -> None:
+    """One symbol may be to blame, and the others shall not pay; ccxt forgets what it takes for subscribed."""
+    client = SimpleNamespace(url="wss://x", connected_ns=1, subscriptions={"trade::BTC/USD": True})
+    calls = Calls(*errors)
+    subscription, _ = made(calls, symbols=("BTC/USD", "ETH/USD", "XRP/USD"))
+    subscription.watched(client, ["trade::BTC/USD"])  # type: ignore[arg-type]
+    await asyncio.wait_for(subscription.keep(), 5)
+    assert subscription.state == "split"
+    assert client.subscriptions == {}
+    assert [half.symbols for half in subscription.call.halves()] == [("BTC/USD",), ("ETH/USD", "XRP/USD")]
+    assert len(calls.times) == len(errors)
+
+
+async def test_a_bulk_call_that_was_good_is_not_split_for_an_error_that_says_nothing() -> None:
+    """An exchange in trouble refuses everything, and each call of a few may cost a connection of its own."""
+    calls = Calls(lambda: asyncio.sleep(0), *[ExchangeError("x")] * 4)
+    subscription, errors = made(calls, symbols=("BTC/USD", "ETH/USD"))
+    task = asyncio.create_task(subscription.keep())
+    await eventually(lambda: errors["ExchangeError"] == 4 and subscription.state == "active", "it recovers")
+    task.cancel()
 
 
 async def test_other_errors_are_tried_again() -> None:
@@ -110,6 +146,19 @@ async def test_a_quiet_market_is_active_once_it_is_subscribed(monkeypatch: pytes
     await eventually(lambda: subscription.state == "active", "it is active")
     task.cancel()
     await asyncio.wait({task})
+
+
+async def test_nothing_starts_while_the_exchange_wants_to_be_left_alone() -> None:
+    """However short the delay of the subscription itself."""
+    pace, calls = Pace(0.0, 5), Calls()
+    held_at = time.monotonic()
+    pace.hold(0.3)
+    pace.hold(0.1)
+    subscription, _ = made(calls, pace=pace)
+    task = asyncio.create_task(subscription.keep())
+    await eventually(lambda: bool(calls.times), "it starts")
+    assert calls.times[0] - held_at >= 0.3
+    task.cancel()
 
 
 async def test_starts_are_paced() -> None:

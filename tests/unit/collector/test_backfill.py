@@ -23,11 +23,11 @@ class Recovering(Recording):
         self.backfill = Backfill("kraken", "", {}, self.recorder, self.metrics, lambda: 0.0)
         self.recorder.backfill = self.backfill
 
-    def lose(self, *numbers: int) -> None:
+    def lose(self, *numbers: int, cause: str = "connection_lost") -> None:
         """Trades 1 and 2, a lost connection, then these."""
         self.recorder.record(TRADES, trade(1, "1"))
         self.recorder.record(TRADES, trade(2, "2"))
-        self.recorder.interrupted([TRADES], 2, "connection_lost", "closed")
+        self.recorder.interrupted([TRADES], 2, cause, "closed")
         for number in numbers:
             self.recorder.record(TRADES, trade(10, str(number)))
 
@@ -56,6 +56,15 @@ def test_a_gap_waits_for_its_backfill_and_counts_what_is_missing() -> None:
     assert numbers == ["1", "2", "6", "3", "4"]
 
 
+@pytest.mark.parametrize(("number", "causes"), [(3, []), (4, ["connection_silent"])])
+def test_a_silence_in_which_nothing_was_missed_is_no_gap(number: int, causes: list[str]) -> None:
+    """The market was quiet, and the next trade's number proves it."""
+    recording = Recovering()
+    recording.lose(number, cause="connection_silent")
+    recording.backfill.stop()
+    assert [gap.cause for gap in recording.gaps()] == causes
+
+
 def test_two_gaps_of_a_symbol_have_their_own_trades() -> None:
     """The second one's are not counted into the first."""
     recording = Recovering()
@@ -77,6 +86,20 @@ def test_a_trade_that_an_unbroken_connection_lost() -> None:
     recording.backfill.stop()
     [gap] = recording.gaps()
     assert (gap.cause, gap.from_ns, gap.to_ns, gap.records) == ("sequence_gap", 2, 4, 0)
+
+
+@pytest.mark.parametrize("end", ["stop", "forget"])
+def test_a_series_that_ends_tells_of_the_trades_that_were_waited_for(end: str) -> None:
+    """Two seconds are the time to be late; a stop or another replica comes before, and nobody else would know."""
+    recording = Recovering()
+    for number in (1, 2, 4):
+        recording.recorder.record(TRADES, trade(number, str(number)))
+    if end == "stop":
+        recording.recorder.stop()
+    else:
+        recording.recorder.forget([TRADES])
+    [gap] = recording.gaps()
+    assert (gap.cause, gap.from_ns, gap.to_ns, gap.records) == ("sequence_gap", 2, 4, 1)
 
 
 def test_a_hole_among_stored_trades_belongs_to_the_gap_of_the_start() -> None:

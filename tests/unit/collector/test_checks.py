@@ -60,3 +60,12 @@ def test_silence_is_a_problem() -> None:
     assert (check() or "").startswith("no data for 100 s")
     metrics.last_data_ns["ticker"] = time.time_ns()
     assert check() is None
+
+
+def test_frames_are_no_data_where_they_are_parsed_too() -> None:
+    """Heartbeats are frames; where nothing is parsed, frames are all there is to see."""
+    for channels, problem in ((("raw", "trade"), "no data received yet"), (("raw",), None)):
+        metrics = Metrics(CollectorRegistry(), "kraken")
+        metrics.received.update(dict.fromkeys(channels, 0))
+        metrics.last_data_ns["raw"] = time.time_ns()
+        assert silence_check(metrics, 60)() == problem

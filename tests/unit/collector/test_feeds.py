@@ -22,6 +22,14 @@ def asked(*symbols: str, **more: object) -> Exchange:
         ("binance", asked("BTC/USDT"), "native"),
         ("binanceusdm", asked("BTC/USDT:USDT"), "native"),
         ("kraken", asked("BTC/USD"), "ccxt"),
+        ("binance", Exchange(channels=Channels(bidask=["BTC/USDT"], ohlcv=["BTC/USDT"])), "native"),
+        (
+            "binanceusdm",
+            Exchange(channels=Channels(funding=["BTC/USDT:USDT"], liquidation=["BTC/USDT:USDT"])),
+            "native",
+        ),
+        ("binance", Exchange(channels=Channels(trade=["BTC/USDT"], liquidation=["BTC/USDT"])), "ccxt"),
+        ("coinbase", Exchange(channels=Channels(ohlcv=["BTC/USD"])), "ccxt"),
         ("coinbase", asked("BTC/USD", feed="ccxt"), "ccxt"),
         ("coinbase", asked("BTC/USD", "BTC/USD:USD"), "ccxt"),
         ("coinbase", asked("BTC/USD", options=ExchangeOptions(ccxt={"a": 1})), "ccxt"),
@@ -52,6 +60,14 @@ def test_native_where_there_is_none_is_a_mistake(name: str, symbol: str, told: s
     """One clear line, with what is there."""
     with pytest.raises(ConfigError) as raised:
         is_native(name, asked(symbol, feed="native"))
+    assert raised.value.mistakes == [told]
+
+
+def test_a_channel_that_is_not_native_is_a_mistake_where_native_was_asked_for() -> None:
+    """By the key that asks for it."""
+    with pytest.raises(ConfigError) as raised:
+        is_native("coinbase", Exchange(channels=Channels(trade=["BTC/USD"], ohlcv=["BTC/USD"]), feed="native"))
+    told = "ccxt.exchanges.coinbase.feed: expected auto or ccxt for watchOHLCV, which is not native, was 'native'"
     assert raised.value.mistakes == [told]
 
 

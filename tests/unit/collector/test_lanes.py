@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry
 
-from daedalus.records import Record, Trade
+from daedalus.records import RawFrame, Record, Trade
 from daedalus_collector import lanes as module
 from daedalus_collector.feed import Pair, Sink
 from daedalus_collector.lanes import Lanes
@@ -60,6 +60,11 @@ class Stage:
         self.metrics = Metrics(CollectorRegistry(), "kraken")
         self.lanes = Lanes(self.make, self, self.metrics)
         self.lanes.on_first = lambda pair, ns: self.first.append((pair, ns))
+        self.frames: list[RawFrame] = []
+        self.lost: list[str] = []
+        self.ended: list[str] = []
+        self.lanes.frame_sink = self
+        self.lanes.on_ended = self.ended.extend
 
     def make(self, pairs: frozenset[Pair], sink: Sink) -> FakeFeed:
         self.feeds.append(FakeFeed(pairs, sink))
@@ -70,6 +75,12 @@ class Stage:
 
     def interrupted(self, pairs: Iterable[Pair], from_ns: int, cause: str, detail: str) -> None:
         self.gaps += pairs
+
+    def frame(self, frame: RawFrame) -> None:
+        self.frames.append(frame)
+
+    def frames_lost(self, connection: str, from_ns: int, cause: str, detail: str) -> None:
+        self.lost.append(connection)
 
     async def tidy(self, seconds: float) -> None:
         """`seconds` after the last change."""
@@ -170,3 +181,21 @@ async def test_many_lanes_become_one() -> None:
     await stage.tidy(20)
     await stage.tidy(30)
     assert [feed.closed for feed in stage.feeds] == [True] * len(pairs) + [False]
+
+
+async def test_frames_of_all_lanes_are_recorded_side_by_side() -> None:
+    """They are no pair that one lane takes over from another; who ends without a successor for a lost connection says so."""
+    stage = Stage()
+    stage.lanes.assign([BTC])
+    stage.lanes.assign([BTC, ETH])
+    first, second = (lane.feed.sink for lane in stage.lanes._lanes)  # type: ignore[attr-defined]  # FakeFeed's
+    for number in range(3):
+        first.frame(RawFrame(number, "run.0.0", number, b"a"))
+        second.frame(RawFrame(number, "run.1.0", number, b"b"))
+    first.frames_lost("run.0.0", 2, "connection_lost", "")
+    first.frames_lost("run.0.1", 2, "connection_lost", "")
+    assert [frame.frame for frame in stage.frames] == [b"a", b"b"] * 3
+    assert stage.lost == ["run.0.0", "run.0.1"]
+    stage.feeds[1].deliver(BTC, 1)
+    await stage.lanes._end(stage.lanes._lanes[0])
+    assert stage.ended == ["run.0.1"]

@@ -8,9 +8,7 @@ from daedalus.config import Channels, Exchange, Ingestion
 from daedalus_collector.feed import Pair
 from daedalus_collector.listing import Listing
 
-SETTINGS = Exchange(
-    channels=Channels(trade=["*/USD"], ticker=["*/GBP", "A/USD"]), symbols_refresh_seconds=1
-)
+SETTINGS = Exchange(channels=Channels(trade=["*/USD"], ticker=["*/GBP", "A/USD"]), symbols_refresh_seconds=1)
 
 
 class Markets:

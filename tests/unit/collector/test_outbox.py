@@ -173,3 +173,32 @@ def _encoded(record: Record) -> bytearray:
     buffer = bytearray()
     wire.append_record(buffer, record)
     return buffer
+
+
+def test_a_crowded_outbox_says_so_with_each_record() -> None:
+    """From the half of either bound on, though no batch begins or closes, until room was made."""
+    limits = OutboxLimits(batch_records=100, batch_bytes=10_000, linger_ns=LINGER, records=10, bytes=1_000_000)
+    box = outbox(limits)
+    told: list[int] = []
+    box.on_change = lambda: told.append(box.records)
+    line = box.line("trade", "BTC/USD")
+    for _ in range(12):
+        box.add(line, trade(0))
+    assert told == [0, 5, 6, 7, 8, 9, 10, 10]
+    assert box.crowded
+    box.close_all()
+    box.acknowledged(box.closed.popleft())
+    assert not box.crowded
+
+
+def test_the_oldest_record_counts_wherever_it_waits() -> None:
+    """A batch that closed later may hold an older record."""
+    box = outbox(subject_by_symbol=True)
+    slow, busy = box.line("trade", "BTC/USD"), box.line("trade", "ETH/USD")
+    box.add(slow, trade(5))
+    for _ in range(10):
+        box.add(busy, trade(7))
+    assert box.oldest_ns() == 5
+    box.close_all()
+    assert [batch.opened_ns for batch in box.closed] == [7, 5]
+    assert box.oldest_ns() == 5

@@ -12,6 +12,7 @@ class FakeExchange:
 
     def __init__(self, has: dict[str, Any], markets: dict[str, dict[str, Any]]) -> None:
         self.has = has
+        self.timeframes: dict[str, str] | None = None
         self.markets = markets
         self.calls: list[tuple[str, Any, dict[str, Any]]] = []
 
@@ -90,3 +91,43 @@ def test_quirks_reach_the_calls() -> None:
     many = {f"C{number}/USD": SPOT for number in range(25)}
     made = plan(FakeExchange(has, many), "bybit", {"orderbook": list(many)}, ExchangeOptions(), 20)
     assert [len(call.symbols) for call in made.calls] == [10, 10, 5]
+
+
+def test_a_bulk_method_that_mixes_symbols_is_not_used() -> None:
+    """Gemini's: each symbol has a call of its own instead, on the protocol with a snapshot where there is the choice."""
+    has = {"watchTradesForSymbols": True, "watchTrades": True, "watchBidsAsks": True}
+    exchange = FakeExchange(has, MARKETS)
+    made = plan(exchange, "gemini", {"trade": SYMBOLS, "bidask": SYMBOLS}, ExchangeOptions(), 20)
+    assert [call.symbols for call in made.calls] == [(symbol,) for symbol in SYMBOLS] * 2
+    for call in made.calls:
+        call.call()
+    assert [name for name, *_ in exchange.calls] == ["watch_trades"] * len(SYMBOLS) + ["watch_bids_asks"] * len(SYMBOLS)
+
+
+def test_candles_are_asked_for_with_their_timeframe() -> None:
+    """In bulk as pairs, else one by one."""
+    exchange = FakeExchange({"watchOHLCVForSymbols": True, "watchOHLCV": True}, MARKETS)
+    made = plan(exchange, "okx", {"ohlcv": SYMBOLS[:2]}, ExchangeOptions(), 20, "5m")
+    made.calls[0].call()
+    assert exchange.calls == [("watch_ohlcv_for_symbols", [[symbol, "5m"] for symbol in SYMBOLS[:2]], {"params": {}})]
+
+    class OneByOne(FakeExchange):
+        def watch_ohlcv(self, symbol: str, timeframe: str, **arguments: Any) -> None:
+            self.calls.append((symbol, timeframe, arguments))
+
+    kraken = OneByOne({"watchOHLCV": True}, MARKETS)
+    for call in plan(kraken, "kraken", {"ohlcv": SYMBOLS[:2]}, ExchangeOptions(), 20, "5m").calls:
+        call.call()
+    assert kraken.calls == [(symbol, "5m", {"params": {}}) for symbol in SYMBOLS[:2]]
+
+
+def test_a_timeframe_that_the_exchange_lacks_is_refused() -> None:
+    """With those that it has; so are candles that cannot be told apart."""
+    exchange = FakeExchange({"watchOHLCV": True, "watchBidsAsks": True}, MARKETS)
+    exchange.timeframes = {"1m": "1", "5m": "5"}
+    refused = plan(exchange, "kraken", {"ohlcv": SYMBOLS[:1]}, ExchangeOptions(), 20, "1s").refused
+    assert refused == {Pair("ohlcv", "C0/USD"): "kraken has no candles of 1s: set ohlcv_timeframe to one of 1m, 5m"}
+    made = plan(exchange, "ndax", {"ohlcv": SYMBOLS[:1], "bidask": SYMBOLS}, ExchangeOptions(), 20)
+    assert list(made.refused) == [Pair("ohlcv", "C0/USD")]
+    made.calls[0].call()
+    assert exchange.calls == [("watch_bids_asks", SYMBOLS, {"params": {}})]

@@ -26,17 +26,17 @@ def test_a_book_is_asked_for_at_the_smallest_depth_that_suffices(exchange: str, 
 def test_quirks_are_of_exchanges_that_exist() -> None:
     """A table's key that is misspelled would never be used."""
     ids = {*quirks.CONFIG, *quirks.BOOK_LIMITS, *quirks.KEPT_LEVELS, *quirks.BULK_SIZE, *quirks.DERIVED}
-    ids |= set(quirks.TICKER_TIME)
-    ids |= {exchange for table in (quirks.PARAMS, quirks.BULK_CALLS) for exchange, _ in table}
+    ids |= set(quirks.QUOTE_TIME) | set(quirks.BIDASK_NONCE) | set(quirks.FUNDING) | set(quirks.LIQUIDATION_AMOUNT)
+    ids |= {exchange for table in (quirks.PARAMS, quirks.BULK_CALLS, quirks.ONE_BY_ONE) for exchange, _ in table}
     assert ids <= EXCHANGE_IDS
 
 
 def test_ticker_times_come_from_the_frame() -> None:
     """Binance's event time in milliseconds, Kraken's text; absent stays absent."""
-    assert quirks.TICKER_TIME["binance"]({"E": 1_672_515_782_136, "C": 5}) == 1_672_515_782_136_000
-    assert quirks.TICKER_TIME["binance"]({}) is None
-    assert quirks.TICKER_TIME["kraken"]({"timestamp": "2026-08-12T19:27:48.364886Z"}) == 1_786_562_868_364_886
-    assert quirks.TICKER_TIME["kraken"]({}) is None
+    assert quirks.QUOTE_TIME["binance"]({"E": 1_672_515_782_136, "C": 5}) == 1_672_515_782_136_000
+    assert quirks.QUOTE_TIME["binance"]({}) is None
+    assert quirks.QUOTE_TIME["kraken"]({"timestamp": "2026-08-12T19:27:48.364886Z"}) == 1_786_562_868_364_886
+    assert quirks.QUOTE_TIME["kraken"]({}) is None
 
 
 def test_coinbase_answers_usdc_as_usd() -> None:

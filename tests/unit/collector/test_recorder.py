@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from typing import Literal
+
 from prometheus_client import CollectorRegistry
 
 from daedalus import wire
-from daedalus.records import Gap, Record, Ticker, Trade
-from daedalus_collector.feed import Pair
+from daedalus.records import Gap, RawFrame, Record, Ticker, Trade
+from daedalus_collector.feed import RAW, Pair
 from daedalus_collector.metrics import Metrics
 from daedalus_collector.outbox import Outbox, OutboxLimits
+from daedalus_collector.raw_frames import EARLIER_RUN
 from daedalus_collector.recorder import Recorder
 
 TRADES = Pair("trade", "BTC/USD")
@@ -16,12 +19,12 @@ TICKERS = Pair("ticker", "BTC/USD")
 class Recording:
     """A recorder whose outbox has room for so many records, and what came out of it."""
 
-    def __init__(self, room: int = 1_000) -> None:
+    def __init__(self, room: int = 1_000, raw: Literal["none", "also", "only"] = "none") -> None:
         limits = OutboxLimits(batch_records=1_000, batch_bytes=60_000, linger_ns=1, records=room, bytes=1_000_000)
         self.outbox = Outbox("kraken", "one", "b0", limits)
         self.metrics = Metrics(CollectorRegistry(), "kraken")
         self.now_ns = 0
-        self.recorder = Recorder([TRADES, TICKERS], self.outbox, self.metrics, lambda: self.now_ns)
+        self.recorder = Recorder([TRADES, TICKERS], self.outbox, self.metrics, lambda: self.now_ns, raw=raw)
 
     def records(self, channel: str) -> list[Record]:
         """Take everything out, as if it were acknowledged."""
@@ -125,3 +128,53 @@ def test_pairs_nobody_asked_for_have_no_gaps() -> None:
     recording = Recording()
     recording.recorder.interrupted([Pair("trade", "DOGE/USD")], 10, "connection_lost", "")
     assert recording.recorder.open_gaps == 0
+
+
+def frame(received_ns: int, connection: str, number: int = 0) -> RawFrame:
+    return RawFrame(received_ns, connection, number, b"frame")
+
+
+def test_frames_of_a_lost_connection_are_missing_until_its_successor_has_one() -> None:
+    """Whatever comes on other connections meanwhile; each gap is of all symbols."""
+    recording = Recording(raw="also")
+    recorder = recording.recorder
+    for connection in ("run.0.0", "run.1.0"):
+        recorder.frame(frame(10, connection))
+        recorder.frames_lost(connection, 10, "connection_lost", f"connection {connection}: gone")
+    recorder.frame(frame(20, "run.0.1"))
+    recorder.frame(frame(30, "run.0.1", 1))
+    recorder.frame(frame(40, "run.1.1"))
+    told = [(gap.channel, gap.cause, gap.from_ns, gap.to_ns, gap.detail[:18]) for gap in recording.gaps()]
+    assert told == [
+        ("raw", "connection_lost", 10, 20, "connection run.0.0"),
+        ("raw", "connection_lost", 10, 40, "connection run.1.0"),
+    ]
+    assert len(recording.records("raw")) == 5
+
+
+def test_a_lost_connection_that_has_no_successor_ends_its_gap() -> None:
+    """When its feed ends; what is still open at a stop ends there."""
+    recording = Recording(raw="only")
+    for connection in ("run.0.0", "run.1.0"):
+        recording.recorder.frames_lost(connection, 10, "connection_lost", connection)
+    recording.now_ns = 50
+    recording.recorder.frames_over(["run.0.0"])
+    recording.now_ns = 60
+    recording.recorder.stop()
+    assert [(gap.from_ns, gap.to_ns) for gap in recording.gaps()] == [(10, 50), (10, 60)]
+
+
+def test_where_only_frames_are_recorded_pairs_have_neither_records_nor_gaps() -> None:
+    """Nothing would ever end such a gap; the frames have theirs."""
+    recording = Recording(raw="only")
+    recorder = recording.recorder
+    recorder.admit([Pair("trade", "ETH/USD")])
+    recorder.interrupted([TRADES, TICKERS], 5, "collector_down", "the collector was not running")
+    recorder.frames_lost(EARLIER_RUN, 5, "collector_down", "the collector was not running")
+    recorder.write_gap(TRADES, 1, 2, "collector_down", "")
+    recorder.forget([TRADES])
+    recorder.frame(frame(7, "run.0.0"))
+    recorder.frames_over([EARLIER_RUN], 9)
+    assert [(gap.channel, gap.from_ns, gap.to_ns) for gap in recording.gaps()] == [("raw", 5, 9)]
+    assert not Recording(raw="also").recorder.is_open(RAW)
+    assert not Recording().recorder.has_frames

@@ -5,8 +5,18 @@ from typing import Any
 
 import pytest
 
-from daedalus.records import OrderBook, Ticker, Trade
-from daedalus_collector.records_from_ccxt import MappingError, order_book_record, ticker_record, trade_record
+from daedalus.records import Candle, Funding, Liquidation, MarkPrice, OrderBook, Ticker, Trade
+from daedalus_collector.records_from_ccxt import (
+    MappingError,
+    bid_ask_record,
+    candle_record,
+    funding_record,
+    liquidation_record,
+    mark_price_record,
+    order_book_record,
+    ticker_record,
+    trade_record,
+)
 
 TRADE: dict[str, Any] = {
     "symbol": "BTC/USD",
@@ -81,3 +91,34 @@ def test_an_order_book_without_time_and_nonce() -> None:
     """Many exchanges number nothing."""
     record = order_book_record({"timestamp": None, "nonce": None, "bids": [], "asks": []}, 20, 7)
     assert record == OrderBook(7, None, None, b"", b"", b"", b"")
+
+
+def test_what_is_told_on_the_other_channels_is_kept() -> None:
+    """Texts become numbers, milliseconds microseconds; an empty text is None, and an unknown side too."""
+    candle = {"symbol": "BTC/USD", "timeframe": None, "candle": [60_000, "1.5", 2, 1, None, "0"]}
+    assert candle_record(candle, 7, "5m") == Candle(7, 60_000_000, "5m", 1.5, 2.0, 1.0, None, 0.0)
+    funding = {"symbol": "BTC/USD", "fundingRate": "0.0001", "timestamp": 5, "nextFundingRate": "", "interval": "8h"}
+    funding_due = {**funding, "fundingTimestamp": 9}
+    assert funding_record(funding_due, 7) == Funding(7, 5_000, 0.0001, 9_000, None, None, "8h")
+    quote = {"symbol": "BTC/USD", "timestamp": 5, "markPrice": "1.5", "indexPrice": ""}
+    assert mark_price_record(quote, 7) == MarkPrice(7, 5_000, 1.5, None)
+    assert mark_price_record(quote, 7, 6) == MarkPrice(7, 6, 1.5, None)
+    order = {"symbol": "BTC/USD", "timestamp": 5, "price": 1.5, "contracts": 2.0, "side": "close"}
+    assert liquidation_record(order, 7) == Liquidation(7, 5_000, 1.5, 2.0, None)
+    assert liquidation_record({**order, "side": "sell"}, 7, "3") == Liquidation(7, 5_000, 1.5, 3.0, "sell")
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (bid_ask_record, {"bid": None, "ask": None}),
+        (funding_record, {"fundingRate": ""}),
+        (mark_price_record, {"markPrice": None}),
+        (liquidation_record, {"price": None, "contracts": 1.0, "side": "buy"}),
+        (lambda told, received_ns: candle_record(told, received_ns, "1m"), {"candle": [None, 1, 1, 1, 1, 1]}),
+    ],
+)
+def test_what_lacks_its_point_is_no_record(make: Any, told: dict[str, Any]) -> None:
+    """Such as a protocol change makes ccxt return; the message says of which market."""
+    with pytest.raises(MappingError, match="BTC/USD"):
+        make({"symbol": "BTC/USD", "timestamp": None, **told}, 7)

@@ -12,7 +12,13 @@ from ccxt.async_support.base.ws.client import Client
 from simulator import Rates, Simulator
 from simulator.addresses import rewritten
 
-SYMBOLS = {"binance": "BTC/USDT", "coinbase": "BTC/USD", "kraken": "BTC/USD"}
+SYMBOLS = {
+    "binance": "BTC/USDT",
+    "bybit": "BTC/USDT",
+    "coinbase": "BTC/USD",
+    "kraken": "BTC/USD",
+    "okx": "BTC/USDT",
+}
 STILL = Rates(0, 0, 0)
 
 
@@ -81,19 +87,20 @@ async def test_every_record_that_was_counted_reaches_ccxt_s_handlers(
 
     def resolved(client: Any, result: Any, message_hash: str) -> Any:
         nonlocal states
-        states += message_hash.startswith(("orderbook", "level2")) and message_hash.endswith(symbol)
+        states += message_hash.startswith(("orderbook", "level2", "books")) and message_hash.endswith(symbol)
         return resolve(client, result, message_hash)
 
     monkeypatch.setattr(Client, "resolve", resolved)
     async with Simulator([name], rates=STILL) as simulator, _exchange(simulator, name) as exchange:
-        parse_trade = exchange.parse_trade
+        parser = "parse_ws_trade" if name == "bybit" else "parse_trade"
+        parse_trade = getattr(exchange, parser)
 
         def parse(trade: Any, market: Any = None) -> Any:
             result = parse_trade(trade, market)
             parsed.add(result["id"])
             return result
 
-        exchange.parse_trade = parse
+        setattr(exchange, parser, parse)
         await exchange.load_markets()
         watching = [asyncio.create_task(watch(symbol)) for watch in (exchange.watch_trades, exchange.watch_order_book)]
         async with asyncio.timeout(5):

@@ -13,8 +13,10 @@ from simulator import coinbase as coinbase_module
 from simulator import connection as connection_module
 from unit.simulator.wire import (
     BINANCE,
+    BYBIT,
     COINBASE,
     KRAKEN,
+    OKX,
     get,
     message,
     messages,
@@ -113,6 +115,8 @@ async def test_garbage_is_one_frame_that_no_parser_takes() -> None:
         ("coinbase", COINBASE, {"type": "error"}),
         ("binance", BINANCE, {"id": None}),
         ("kraken", KRAKEN, {"success": False}),
+        ("okx", OKX, {"event": "error"}),
+        ("bybit", BYBIT, {"success": False}),
     ],
 )
 async def test_error_is_an_error_frame_of_the_protocol(name: str, address: str, expected: dict[str, object]) -> None:
@@ -185,6 +189,48 @@ async def test_refuse_turns_new_clients_away(retry_after: int | None, status: in
         await asyncio.sleep(0.3)
         async with opened(simulator, COINBASE):
             pass
+
+
+@pytest.mark.parametrize(
+    ("name", "address", "subscribe", "expected"),
+    [
+        ("binance", BINANCE, {"method": "SUBSCRIBE", "params": ["btcusdt@trade"], "id": 7}, {"id": 7}),
+        ("bybit", BYBIT, {"op": "subscribe", "args": ["publicTrade.BTCUSDT"], "req_id": "7"}, {"success": False}),
+        ("coinbase", COINBASE, {"type": "subscribe", "channel": "ticker", "product_ids": ["BTC-USD"]}, {"type": "error"}),
+        ("kraken", KRAKEN, {"method": "subscribe", "params": {"channel": "trade", "symbol": ["BTC/USD"]}, "req_id": 7},
+         {"success": False, "req_id": 7}),
+        ("okx", OKX, {"op": "subscribe", "args": [{"channel": "trades", "instId": "BTC-USDT"}]}, {"event": "error"}),
+    ],
+)  # fmt: skip
+async def test_a_refused_subscribe_is_answered_with_an_error_until_it_ends(
+    name: str, address: str, subscribe: dict[str, object], expected: dict[str, object]
+) -> None:
+    """The connection stays open, and the same request is taken afterwards."""
+    async with Simulator([name], rates=STILL) as simulator, opened(simulator, address) as socket:
+        simulator.fault(Fault(name, "refuse_subscribe"))
+        await socket.send_json(subscribe)
+        (answer,) = [frame for frame in await rest(socket) if frame.get("channel") != "status"]
+        assert expected.items() <= answer.items()
+        assert simulator.counts().subscriptions[name] == {}
+        simulator.fault(Fault(name, "refuse_subscribe", seconds=0))
+        await socket.send_json(subscribe)
+        await rest(socket)
+        assert simulator.counts().subscriptions[name]
+
+
+async def test_accept_then_close_opens_the_door_and_shuts_it_at_once() -> None:
+    """Who is in stays; REST goes on; afterwards a new connection lives."""
+    async with Simulator(["coinbase"], rates=STILL) as simulator, opened(simulator, COINBASE) as before:
+        simulator.fault(Fault("coinbase", "accept_then_close"))
+        async with opened(simulator, COINBASE) as socket:
+            frame = await socket.receive(timeout=2)
+            assert (frame.type, frame.data) == (aiohttp.WSMsgType.CLOSE, 1001)
+        assert "products" in await get(simulator, "api.coinbase.com/api/v3/brokerage/market/products")
+        simulator.fault(Fault("coinbase", "accept_then_close", seconds=0))
+        async with opened(simulator, COINBASE) as after:
+            for socket in (before, after):
+                assert await subscribed_coinbase(socket, "ticker", "BTC-USD")
+        assert simulator.counts().connections["coinbase"].accepted == 3
 
 
 async def test_a_client_that_does_not_read_is_not_counted_for_what_it_never_got() -> None:

@@ -13,6 +13,8 @@ COINBASE = "advanced-trade-ws.coinbase.com"
 BINANCE = "stream.binance.com:9443/ws/1"
 BINANCE_COMBINED = "stream.binance.com:9443/stream"
 KRAKEN = "ws.kraken.com/v2"
+OKX = "ws.okx.com:443/ws/v5/public"
+BYBIT = "stream.bybit.com/v5/public/spot"
 WAIT_SECONDS = 5.0
 # What was written to a local socket has arrived by then.
 SILENCE_SECONDS = 0.1

@@ -52,6 +52,69 @@ class DepthUpdate(Struct, tag_field="e", tag="depthUpdate", gc=False):
     """`last_id` of the change before; futures only."""
 
 
+class SpotQuote(Struct, gc=False):
+    """bookTicker of the spot market: neither its kind nor a time."""
+
+    market: str = field(name="s")
+    nonce: int = field(name="u")
+    bid: float = field(name="b")
+    bid_amount: float = field(name="B")
+    ask: float = field(name="a")
+    ask_amount: float = field(name="A")
+
+
+class QuoteFrame(Struct, tag_field="e", tag="bookTicker", gc=False):
+    """Of futures."""
+
+    market: str = field(name="s")
+    event_ms: int = field(name="E")
+    nonce: int = field(name="u")
+    bid: float = field(name="b")
+    bid_amount: float = field(name="B")
+    ask: float = field(name="a")
+    ask_amount: float = field(name="A")
+
+
+class Kline(Struct, gc=False):
+    begin_ms: int = field(name="t")
+    open: float = field(name="o")
+    high: float = field(name="h")
+    low: float = field(name="l")
+    close: float = field(name="c")
+    volume: float = field(name="v")
+
+
+class KlineFrame(Struct, tag_field="e", tag="kline", gc=False):
+    market: str = field(name="s")
+    kline: Kline = field(name="k")
+
+
+class MarkPriceFrame(Struct, tag_field="e", tag="markPriceUpdate", gc=False):
+    """Futures only. Dated ones have an empty rate, which is due at 0."""
+
+    market: str = field(name="s")
+    event_ms: int = field(name="E")
+    mark_price: float = field(name="p")
+    index_price: str = field(name="i", default="")
+    rate: str = field(name="r", default="")
+    due_ms: int = field(name="T", default=0)
+
+
+class ForcedOrder(Struct, gc=False):
+    market: str = field(name="s")
+    side: str = field(name="S")
+    """`BUY` or `SELL`."""
+    average_price: float = field(name="ap")
+    executed: float = field(name="z")
+    time_ms: int = field(name="T")
+
+
+class ForceOrderFrame(Struct, tag_field="e", tag="forceOrder", gc=False):
+    """Futures only: the largest of each second and market (Binance's documents)."""
+
+    order: ForcedOrder = field(name="o")
+
+
 class Refusal(Struct):
     code: int = 0
     msg: str = ""
@@ -94,9 +157,11 @@ NAMES = {"XBT": "BTC", "BCHSV": "BSV", "YOYO": "YOYOW"}
 NEVER_MS = 4_133_404_800_000
 """The delivery date of a perpetual."""
 
-EVENTS = ("trade", "24hrTicker", "depthUpdate")
+Event = TradeFrame | TickerFrame | DepthUpdate | QuoteFrame | KlineFrame | MarkPriceFrame | ForceOrderFrame
+EVENTS = ("trade", "24hrTicker", "depthUpdate", "bookTicker", "kline", "markPriceUpdate", "forceOrder")
 
-decode_event = msgspec.json.Decoder(TradeFrame | TickerFrame | DepthUpdate, strict=False).decode
+decode_event = msgspec.json.Decoder(Event, strict=False).decode
+decode_spot_quote = msgspec.json.Decoder(SpotQuote, strict=False).decode
 decode_reply = msgspec.json.Decoder(Reply, strict=False).decode
 decode_snapshot = msgspec.json.Decoder(Snapshot, strict=False).decode
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from daedalus_collector.feed import Pair
 from daedalus_collector.native.coinbase_frames import market_ids
-from daedalus_collector.native.coinbase_session import CoinbaseSession
+from daedalus_collector.native.coinbase_session import CHANNELS, CoinbaseSession
 from daedalus_collector.native.feed import NativeFeed
 from daedalus_collector.native.rest import Rest
 from daedalus_collector.native.session import Link, Session
@@ -21,6 +21,7 @@ PRODUCTS_URL = "https://api.coinbase.com/api/v3/brokerage/market/products"
 
 
 class CoinbaseFeed(NativeFeed):
+    CHANNELS: ClassVar[frozenset[str]] = frozenset(CHANNELS)
     REQUEST_SECONDS: ClassVar[float] = 0.2
     REST_SECONDS: ClassVar[float] = 0.5
     REST_BURST: ClassVar[int] = 1

@@ -52,15 +52,20 @@ class Event(Struct, gc=False):
     tickers: list[TickerEntry] = []
 
 
-class Message(Struct, gc=False):
+class Head(Struct, gc=False):
+    """A message without what it says of markets."""
+
     channel: str = ""
-    timestamp: str = ""
     sequence_num: int | None = None
     """Counts every message of the connection, acknowledgements and heartbeats too; an error has none."""
-    events: list[Event] = []
     type: str = ""
     """`error`, or nothing."""
     message: str = ""
+
+
+class Message(Head, gc=False):
+    timestamp: str = ""
+    events: list[Event] = []
 
 
 class _Product(Struct):
@@ -76,6 +81,7 @@ class _Products(Struct):
 NAMES = {"XBT": "BTC", "BCHSV": "BSV", "CGLD": "CELO"}
 """What ccxt 4.5.90 calls a currency, where that is not Coinbase's own name (`commonCurrencies`)."""
 
+decode_head = msgspec.json.Decoder(Head, strict=False).decode
 decode_message = msgspec.json.Decoder(Message, strict=False).decode
 
 

@@ -16,7 +16,7 @@ from daedalus.config import ExchangeOptions
 from daedalus.records import OrderBook, Side, Ticker, Trade
 from daedalus_collector.backoff import Backoff
 from daedalus_collector.feed import Pair
-from daedalus_collector.native.coinbase_frames import Event, Message, Times, decode_message
+from daedalus_collector.native.coinbase_frames import Event, Head, Message, Times, decode_head, decode_message
 from daedalus_collector.native.order_book import Level, LocalBook
 from daedalus_collector.native.session import Link, Request, SequenceError, Session, batched
 
@@ -53,31 +53,48 @@ class CoinbaseSession(Session):
         self._books = {id_: books[pair] for id_, pair in _answered(pairs, "orderbook", ids).items()}
         self._times = Times()
         self._next: int | None = None
-        self._resyncs: list[Request] = []
         self._handlers = {"market_trades": self._take_trades, "ticker": self._take_tickers, "l2_data": self._take_books}
-        self._add({"type": "subscribe", "channel": "heartbeats"}, ())
+        self.requests.append(self._request({"type": "subscribe", "channel": "heartbeats"}, ()))
         for channel in CHANNELS:
             of_channel = [pair for pair in pairs if pair.channel == channel]
             size = options.orderbook_watch_batch_size if channel == "orderbook" else options.watch_batch_size
             for batch in batched(of_channel, size):
-                self._add(self._message("subscribe", batch), batch)
+                self.requests.append(self._request(self._message("subscribe", batch), batch))
+
+    def renew(self, pairs: Sequence[Pair]) -> None:
+        for channel in CHANNELS:
+            if of_channel := [pair for pair in pairs if pair.channel == channel]:
+                self._anew(of_channel, 0.0)
 
     def take(self, frame: bytes, received_ns: int) -> bool:
         message = decode_message(frame)
-        number = message.sequence_num
+        self._follow(message.sequence_num)
+        handler = self._handlers.get(message.channel)
+        if handler is not None:
+            return handler(message, received_ns)
+        self._answer(message)
+        return False
+
+    def skim(self, frame: bytes, received_ns: int) -> bool:  # noqa: ARG002  # the same face
+        head = decode_head(frame)
+        self._follow(head.sequence_num)
+        if head.channel in self._handlers:
+            return True
+        self._answer(head)
+        return False
+
+    def _follow(self, number: int | None) -> None:
         if number is not None:
             if number != self._next and self._next is not None:
                 raise SequenceError(f"expected message {self._next}, was {number}")
             self._next = number + 1
-        handler = self._handlers.get(message.channel)
-        if handler is not None:
-            return handler(message, received_ns)
+
+    def _answer(self, message: Head) -> None:
         if message.channel == "subscriptions":
             if self._unanswered:
                 self._accepted(self._unanswered.popleft())
         elif message.type == "error":
             self._link.refused(self._unanswered.popleft() if self._unanswered else None, message.message)
-        return False
 
     # -- the channels
 
@@ -151,23 +168,18 @@ class CoinbaseSession(Session):
         book.synced = False
         self._link.lost(book.pair, book.last_ns, "crossed_book", "the book is crossed; it is subscribed anew")
         delay = book.backoff.failed((received_ns - book.synced_ns) / 1e9)
+        self._anew([book.pair], delay)
+
+    def _anew(self, pairs: Sequence[Pair], after_seconds: float) -> None:
         for kind in ("unsubscribe", "subscribe"):
-            self._add(self._message(kind, [book.pair]), [book.pair] if kind == "subscribe" else [])
-            self._resyncs.append(self.requests[-1])
-            self._link.send(self.requests[-1], delay)
+            self._renew(self._request(self._message(kind, pairs), pairs if kind == "subscribe" else ()), after_seconds)
 
     def _message(self, kind: str, pairs: Sequence[Pair]) -> dict[str, object]:
         ids = [self._ids[pair.symbol] for pair in pairs]
         return {"type": kind, "product_ids": ids, "channel": CHANNELS[pairs[0].channel]}
 
-    def _add(self, message: Mapping[str, object], pairs: Sequence[Pair]) -> None:
-        self.requests.append(Request(len(self.requests), msgspec.json.encode(message), pairs))
-
-    def _accepted(self, request: Request) -> None:
-        request.accepted()
-        if request in self._resyncs:
-            self._resyncs.remove(request)
-            self.requests.remove(request)
+    def _request(self, message: Mapping[str, object], pairs: Sequence[Pair]) -> Request:
+        return Request(len(self.requests), msgspec.json.encode(message), pairs)
 
 
 def _answered(pairs: Sequence[Pair], channel: str, ids: Mapping[str, str]) -> dict[str, Pair]:

@@ -17,18 +17,18 @@ import structlog
 from daedalus.config import Ingestion
 from daedalus.records import Record
 from daedalus_collector.backoff import GOOD_SECONDS, Backoff
+from daedalus_collector.cadence import LastRecords, Watch
 from daedalus_collector.feed import Pair, Sink
 from daedalus_collector.metrics import Metrics
-from daedalus_collector.native.session import MakeSession, Request, SequenceError
+from daedalus_collector.native.session import MakeSession, Request, SequenceError, Session
 from daedalus_collector.native.websocket import RefusedError, WebSocket, dial
 from daedalus_collector.pace import Pace
+from daedalus_collector.raw_frames import RawFrames
 
 CLOSE_SECONDS = 4.0
 DIAL_SECONDS = 15.0
 PING_SECONDS = 15.0
 """Without any bytes for so long pings are sent, one a second; without an answer for as long again it is over."""
-MOST_PATIENCE = 16
-"""A connection that never had data is given twice the time after each new dial, up to so often `silence_seconds`."""
 DETAIL_CHARACTERS = 200
 MOST_REQUESTS = 1_000
 """Messages to the exchange that wait for their turn."""
@@ -49,6 +49,8 @@ class Around(NamedTuple):
     dials: Pace
     silence_seconds: float
     request_seconds: float
+    raw: RawFrames | None = None
+    """Where frames go as they come, if they are recorded."""
 
 
 class End(NamedTuple):
@@ -66,7 +68,9 @@ class Connection:
     def __init__(self, around: Around, url: str, pairs: Sequence[Pair], make_session: MakeSession) -> None:
         self.pairs = tuple(pairs)
         self.frames = 0
-        self.hand_on = around.sink.record
+        self._records = LastRecords(around.sink)
+        self.hand_on = self._records.record
+        self._watch = Watch(around.silence_seconds, self._records.last_ns)
         self._around = around
         self._url = url
         self._make_session = make_session
@@ -78,8 +82,8 @@ class Connection:
         self._refusals = Backoff(around.ingestion.reconnect_delay, lambda: random.uniform(0.5, 1))
         self._refused_at = 0.0
         self._websocket: WebSocket | None = None
+        self._session: Session | None = None
         self._doom: asyncio.Future[End] | None = None
-        self._patience = 1
         self._connected_ns = self._first_data_ns = self._last_data_ns = 0
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -118,6 +122,7 @@ class Connection:
             end = await self._live()
             good_seconds = (self._last_data_ns - self._first_data_ns) / 1e9
             delay = max(end.retry_seconds, self._backoff.failed(good_seconds))
+            self._around.dials.hold(end.retry_seconds)
             self._problem = end.detail
             if 0 <= most < self._backoff.failures:
                 self._state = "given_up"
@@ -134,18 +139,19 @@ class Connection:
             await asyncio.sleep(delay)
 
     def judge(self, now_ns: int) -> None:
-        """Called each second: end it when it delivers nothing. A heartbeat is not data."""
+        """Called each second: end it when it delivers nothing, ask again for what it does not deliver any more. A heartbeat
+        is not data.
+        """
         websocket, doom = self._websocket, self._doom
         if websocket is None or doom is None or doom.done():
             return
-        if self._first_data_ns:
-            self._patience = 1
-        silent_seconds = (now_ns - self._last_ns) / 1e9
         unheard_seconds = (now_ns - websocket.heard_ns) / 1e9
-        if silent_seconds > self._around.silence_seconds * self._patience:
-            if not self._first_data_ns:
-                self._patience = min(MOST_PATIENCE, self._patience * 2)
-            doom.set_result(End("connection_silent", f"no data for {silent_seconds:.0f} s"))
+        silence = self._watch.look(now_ns / 1e9, self._last_data_ns, self.pairs)
+        if silence is not None and silence.pairs is None:
+            self._around.metrics.errors["silent_connection"] += 1
+            doom.set_result(End("connection_silent", silence.detail))
+        elif silence is not None and silence.pairs is not None:
+            self._renew(silence.pairs, silence.detail)
         elif unheard_seconds > 2 * PING_SECONDS:
             doom.set_result(End("connection_silent", f"no answer to pings for {unheard_seconds:.0f} s"))
         elif unheard_seconds > PING_SECONDS:
@@ -165,7 +171,7 @@ class Connection:
             self._queue.put_nowait(request)
 
     def record(self, pair: Pair, record: Record) -> None:
-        self._around.sink.record(pair, record)
+        self.hand_on(pair, record)
         self._last_data_ns = record.received_ns
         if not self._first_data_ns:
             self._first_data_ns = record.received_ns
@@ -204,11 +210,15 @@ class Connection:
         self._connected_ns = self._first_data_ns = self._last_data_ns = 0
         self._doom = doom = asyncio.get_running_loop().create_future()
         session = self._make_session(self, self.pairs)
-        dialled = await self._dial(session.take, doom)
+        raw = self._around.raw
+        take = session.skim if raw is not None and raw.only else session.take
+        tape = raw.tape(f"{self._url} {self.name}") if raw is not None else None
+        dialled = await self._dial(take if tape is None else tape.before(take), doom)
         if isinstance(dialled, End):
             self._around.metrics.errors["dial_failed"] += 1
             return dialled
-        self._connected_ns = time.time_ns()
+        self._connected_ns, self._session = time.time_ns(), session
+        self._watch.begin()
         self._requests, self._queue = session.requests, asyncio.Queue(MOST_REQUESTS)
         for request in session.requests:
             self._queue.put_nowait(request)
@@ -219,7 +229,7 @@ class Connection:
             await asyncio.wait({dialled.closed, doom}, return_when=asyncio.FIRST_COMPLETED)
             end = doom.result() if doom.done() else End("connection_lost", dialled.closed.result())
         finally:
-            self._websocket = None
+            self._websocket = self._session = None
             sending.cancel()
             session.close()
             closing = asyncio.ensure_future(dialled.close(CLOSE_SECONDS))
@@ -227,8 +237,20 @@ class Connection:
             closing.add_done_callback(self._closing.discard)
         self._around.metrics.reconnects += 1
         self._around.sink.interrupted(self.pairs, self._last_ns, end.cause, end.detail)
+        if tape is not None:
+            tape.lost(self._connected_ns, end.cause, end.detail)
         _log.warning("connection was given up", exchange=self._around.exchange, cause=end.cause, detail=end.detail)
         return end
+
+    def _renew(self, pairs: Sequence[Pair], detail: str) -> None:
+        """They stopped while others go on: each has a gap from its own last record on, and is subscribed anew."""
+        for pair in pairs:
+            self._around.metrics.errors["silent_pair"] += 1
+            from_ns = self._records.last_ns.get(pair) or self._connected_ns
+            self._around.sink.interrupted([pair], from_ns, "connection_silent", detail)
+            _log.warning("pair stopped", exchange=self._around.exchange, channel=pair.channel, symbol=pair.symbol)
+        if self._session is not None:
+            self._session.renew(pairs)
 
     async def _dial(self, take: Callable[[bytes, int], bool], doom: asyncio.Future[End]) -> WebSocket | End:
         def on_message(message: bytes, received_ns: int) -> None:

@@ -27,6 +27,7 @@ from daedalus_collector.native.connection import CLOSE_SECONDS, Around, Connecti
 from daedalus_collector.native.rest import Rest, RestError
 from daedalus_collector.native.session import Link, Session
 from daedalus_collector.pace import DIAL_SECONDS, Pace
+from daedalus_collector.raw_frames import RawFrames
 
 WATCH_SECONDS = 1.0
 
@@ -36,6 +37,8 @@ _log = structlog.get_logger()
 class NativeFeed(ABC):
     """`name` is the configured name of the exchange. `secrets` are not used: market data are public."""
 
+    CHANNELS: ClassVar[frozenset[str]]
+    """What it records."""
     REQUEST_SECONDS: ClassVar[float]
     """Between two messages on a connection."""
     REST_SECONDS: ClassVar[float]
@@ -49,6 +52,7 @@ class NativeFeed(ABC):
         _secrets: Mapping[str, str],
         sink: Sink,
         metrics: Metrics,
+        raw: RawFrames | None = None,
     ) -> None:
         self.name = name
         self.market_ids: dict[str, str] = {}
@@ -60,6 +64,7 @@ class NativeFeed(ABC):
         self._asked = [
             Pair(channel, symbol) for channel, symbols in settings.channels.symbols().items() for symbol in symbols
         ]
+        self._raw = raw
         self._loading: str | None = "markets are not loaded yet"
         self._refused: dict[Pair, str] = {}
         self._connections: list[Connection] = []
@@ -137,6 +142,11 @@ class NativeFeed(ABC):
     def frames(self) -> int:
         return sum(connection.frames for connection in self._connections)
 
+    @property
+    def _only_frames(self) -> bool:
+        """Whether frames are recorded as they come, and nothing else."""
+        return self._raw is not None and self._raw.only
+
     # -- its start
 
     def _url(self, url: str) -> str:
@@ -188,6 +198,7 @@ class NativeFeed(ABC):
             Pace(DIAL_SECONDS, 1),
             self._settings.silence_seconds,
             self.REQUEST_SECONDS,
+            self._raw,
         )
         known = [pair for pair in self._asked if pair not in self._refused]
         self._connections = [

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 import aiohttp
 
 from daedalus.errors import TransientError
-from daedalus_collector.native.retry_after import retry_after_seconds
+from daedalus_collector.retry_after import retry_after_seconds
 
 REQUEST_SECONDS = 30.0
+UNHEARD_SECONDS = 10.0
+"""Without a byte of the answer: the peer of a pooled connection may have vanished, and another is dialled."""
 SHOWN_CHARACTERS = 200
 
 
@@ -44,10 +46,11 @@ class Rest:
             due = max(self._free_at, now)
             self._free_at = due + self._pause_seconds
             await asyncio.sleep(max(0.0, due - self._credit_seconds - now))
+            unheard = aiohttp.ClientTimeout(sock_connect=UNHEARD_SECONDS, sock_read=UNHEARD_SECONDS)
             try:
                 async with (
                     asyncio.timeout(REQUEST_SECONDS),
-                    self._http.get(url, params=query) as response,
+                    self._http.get(url, params=query, timeout=unheard) as response,
                 ):
                     body = await response.read()
             except (aiohttp.ClientError, OSError, TimeoutError) as error:

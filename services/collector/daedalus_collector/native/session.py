@@ -69,6 +69,12 @@ class Session(ABC):
         self._link = link
         self._record = link.hand_on
         self._unanswered: deque[Request] = deque()
+        self._renewals: list[Request] = []
+        """Sent beside the first ones, and forgotten when they are answered."""
+
+    @abstractmethod
+    def renew(self, pairs: Sequence[Pair]) -> None:
+        """Subscribe these again: the exchange does not send them any more."""
 
     @abstractmethod
     def take(self, frame: bytes, received_ns: int) -> bool:
@@ -77,8 +83,26 @@ class Session(ABC):
         Raises msgspec.MsgspecError, KeyError or ValueError for one that cannot be read, and SequenceError.
         """
 
+    @abstractmethod
+    def skim(self, frame: bytes, received_ns: int) -> bool:
+        """In place of `take` where frames are recorded as they come and nothing else: answers and the connection's sequence
+        are looked at, data are not; True when it held some. Raises the same.
+        """
+
     def sent(self, request: Request) -> None:
         self._unanswered.append(request)
+
+    def _renew(self, request: Request, after_seconds: float = 0.0) -> None:
+        """Send one that is no part of the first ones."""
+        self.requests.append(request)
+        self._renewals.append(request)
+        self._link.send(request, after_seconds)
+
+    def _accepted(self, request: Request) -> None:
+        request.accepted()
+        if request in self._renewals:
+            self._renewals.remove(request)
+            self.requests.remove(request)
 
     def close(self) -> None:  # noqa: B027  # most have nothing to end
         """The connection is gone; nothing may be recorded any more."""

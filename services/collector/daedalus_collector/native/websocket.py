@@ -16,7 +16,7 @@ from typing import cast
 
 from daedalus.errors import TransientError
 from daedalus_collector.native import handshake
-from daedalus_collector.native.retry_after import retry_after_seconds
+from daedalus_collector.retry_after import retry_after_seconds
 
 MOST_BYTES = 64_000_000
 """Of one message: Coinbase sends whole books, 4 MB for 40,000 levels."""

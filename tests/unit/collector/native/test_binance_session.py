@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from daedalus.records import Funding, MarkPrice
 from daedalus_collector.feed import Pair
 from daedalus_collector.native.binance_frames import Snapshot
 from support.handlers import Kept, ThroughNative
@@ -97,3 +98,34 @@ def test_a_frame_that_cannot_be_read_is_an_error(text: bytes) -> None:
     with pytest.raises((msgspec.MsgspecError, ValueError)):
         made.take(text)
     assert kept.records == {}
+
+
+def test_skimmed_frames_are_not_decoded() -> None:
+    """Where frames are only recorded: until all is answered what looks like an event is none of the answers, then nothing is
+    looked at."""
+    made, kept = session()
+    skim = made.session.skim
+    assert skim(b'{"e":"depthUpdate", cut off', 1)
+    assert skim(b'{"u":5,"s":"BTCUSDT", cut off', 1)
+    for number in (1, 2):
+        assert not skim(b'{"result":null,"id":%d}' % number, 2)
+    with pytest.raises(msgspec.DecodeError):
+        skim(b"neither an event nor an answer", 3)
+    assert not skim(b'{"result":null,"id":3}', 4)
+    assert {request.state for request in made.session.requests} == {"active"}
+    assert skim(b"anything", 5)
+    assert kept.records == {}
+
+
+def test_a_mark_price_tells_of_the_funding_rate_too() -> None:
+    """Subscribed once for both; a dated future has an empty rate, so no record of it."""
+    kept, symbol = Kept(), "BTC/USDT:USDT"
+    made = ThroughNative("binanceusdm", kept, pairs=[Pair("markprice", symbol), Pair("funding", symbol)])
+    (request,) = made.session.requests
+    assert msgspec.json.decode(request.message)["params"] == ["btcusdt@markPrice@1s"]
+    assert set(request.pairs) == {Pair("markprice", symbol), Pair("funding", symbol)}
+    for rate, index in ((b"0.0001", b"2.5"), (b"", b"")):
+        made.take(b'{"e":"markPriceUpdate","E":5,"s":"BTCUSDT","p":"1.5","i":"%s","r":"%s","T":9}' % (index, rate))
+    assert [record.rate for record in kept.records[Pair("funding", symbol)] if isinstance(record, Funding)] == [0.0001]
+    prices = [record for record in kept.records[Pair("markprice", symbol)] if isinstance(record, MarkPrice)]
+    assert [price.index_price for price in prices] == [2.5, None]

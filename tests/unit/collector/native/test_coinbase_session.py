@@ -123,3 +123,16 @@ def test_a_frame_that_cannot_be_read_is_an_error(text: bytes) -> None:
     with pytest.raises(msgspec.MsgspecError):
         made.take(text)
     assert kept.records == {}
+
+
+def test_skimmed_messages_are_still_followed() -> None:
+    """Where frames are only recorded: the sequence is checked and answers are read, data are not; a heartbeat is none."""
+    made, kept = session()
+    skim = made.session.skim
+    assert skim(frame("market_trades", 0, {"type": "update", "trades": "unreadable"}), 1)
+    assert not skim(frame("subscriptions", 1), 2)
+    assert made.session.requests[0].state == "active"
+    assert not skim(frame("heartbeats", 2, {"heartbeat_counter": "3049"}), 3)
+    with pytest.raises(SequenceError, match="expected message 3, was 4"):
+        skim(frame("l2_data", 4), 4)
+    assert kept.records == {}
