@@ -11,6 +11,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -41,7 +42,7 @@ from daedalus_collector.recall import Recall
 from daedalus_collector.recorder import Recorder
 from daedalus_collector.sharing import Share
 from daedalus_collector.spill import Spill
-from daedalus_collector.trade_history import numbered
+from daedalus_collector.trade_history import fetched, numbered
 
 TICK_SECONDS = 1.0
 LEAVE_SECONDS = 30.0
@@ -65,7 +66,7 @@ async def serve(service: Service) -> None:
     metrics = Metrics(service.registry, name)
     outbox = _outbox(name, service)
     pairs = listing.pairs
-    recorder = Recorder(pairs, outbox, metrics, dense=numbered(name, exchange), raw=exchange.raw)
+    recorder = Recorder(pairs, outbox, metrics, dense=partial(numbered, name, exchange), raw=exchange.raw)
     spill = Spill(Path(config.storage.root) / "spill" / name, config.ingestion.outbox_spill_mb * 1_000_000, metrics)
     spill.on_lost = _lost_from_disk(recorder, pairs)
     await asyncio.to_thread(spill.open)
@@ -75,7 +76,7 @@ async def serve(service: Service) -> None:
     make = _feed_maker(name, listing, config, keys, metrics, outbox.boot)
     feed = Lanes(make, recorder, metrics, recorder.know_markets)
     feed.frame_sink, feed.on_ended = recorder, recorder.frames_over
-    if numbered(name, exchange):
+    if fetched(name, exchange):
         recorder.backfill = Backfill(ALIASES.get(name, name), exchange.endpoint, feed.market_ids, recorder, metrics)
     _watch(service, exchange, metrics, outbox, spill, publisher, feed)
     recall = await _recall(service, connection, name, outbox.boot, spill)

@@ -41,7 +41,7 @@ class _Series:
     def __init__(self, line: Line, *, dense: bool) -> None:
         self.line = line
         self.ids = RecentIds() if line.channel == "trade" else None
-        self.continuity = Continuity() if dense and line.channel == "trade" and ":" not in line.symbol else None
+        self.continuity = Continuity() if dense and line.channel == "trade" else None
         self.held: list[int] = []
         """The first id of each gap that waits for its backfill."""
         self.false_alarms = 0
@@ -49,8 +49,8 @@ class _Series:
 
 
 class Recorder:
-    """Takes the records of the pairs that were asked for. `clock_ns` tells the time of day, `dense` that the exchange
-    numbers its trades without holes. `backfill` fetches what is missing of them, where it is set. `raw`: whether frames
+    """Takes the records of the pairs that were asked for. `clock_ns` tells the time of day, `dense` for which
+    symbols the exchange numbers its trades without holes. `backfill` fetches what is missing of them, where it is set. `raw`: whether frames
     are recorded too, or only they: then what is asked for has neither records nor gaps of its own.
     """
 
@@ -61,7 +61,7 @@ class Recorder:
         metrics: Metrics,
         clock_ns: Callable[[], int] = time.time_ns,
         *,
-        dense: bool = False,
+        dense: Callable[[str], bool] = lambda _: False,
         raw: Literal["none", "also", "only"] = "none",
     ) -> None:
         self.backfill: Backfill | None = None
@@ -87,7 +87,7 @@ class Recorder:
         for pair in pairs:
             if pair in self._series or self._raw == ("none" if pair == RAW else "only"):
                 continue
-            self._series[pair] = _Series(self._outbox.line(*pair), dense=self._dense)
+            self._series[pair] = _Series(self._outbox.line(*pair), dense=self._dense(pair.symbol))
             self._gap_lines.setdefault(pair.symbol, self._outbox.line("gap", pair.symbol))
             self._metrics.received[pair.channel] += 0
             self._metrics.sent[pair.channel] += 0
@@ -179,7 +179,7 @@ class Recorder:
                 self._write(pair, gap)
             line = self._series[pair].line
             self._series[pair] = _Series(
-                self._outbox.line(pair.channel, pair.symbol, line.market_id), dense=self._dense
+                self._outbox.line(pair.channel, pair.symbol, line.market_id), dense=self._dense(pair.symbol)
             )
 
     def is_open(self, pair: Pair) -> bool:
@@ -193,10 +193,9 @@ class Recorder:
         now_ns = self._clock_ns()
         for pair, gap in self._gaps.pieces(now_ns):
             self._write(pair, gap)
-        if self._dense:
-            for pair, series in self._series.items():
-                for hole in series.continuity.alarms(now_ns) if series.continuity is not None else ():
-                    self._alarm(pair, series, hole, now_ns)
+        for pair, series in self._series.items():
+            for hole in series.continuity.alarms(now_ns) if series.continuity is not None else ():
+                self._alarm(pair, series, hole, now_ns)
         self._flush()
 
     # -- what the backfill asks, see `daedalus_collector.backfill.Recovering`

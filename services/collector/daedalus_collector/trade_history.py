@@ -2,6 +2,9 @@
 
     binance   GET /api/v3/trades: the last 1,000; GET /api/v3/historicalTrades: from an id on
               (developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints)
+    binanceusdm  GET /fapi/v1/trades: the last 1,000; older ones want a key. Of ADL and the insurance fund's trades it tells
+              nothing (developers.binance.com/docs/derivatives/usds-margined-futures/market-data/rest-api/Recent-Trades-List);
+              21,313 recorded trades of a day have numbers without holes
     coinbase  GET /api/v3/brokerage/market/products/{id}/ticker: between two seconds, the newest first
               (docs.cdp.coinbase.com/api-reference/advanced-trade-api/rest-api/public/get-public-market-trades)
     kraken    GET /0/public/Trades: from a time on, the oldest first (docs.kraken.com/api/docs/rest-api/get-recent-trades)
@@ -88,6 +91,12 @@ async def _binance(get: Get, missed: Missed, received_ns: int) -> AsyncGenerator
         cursor = max(trade.id for trade in page) + 1
 
 
+async def _binance_futures(get: Get, missed: Missed, received_ns: int) -> AsyncGenerator[list[Trade], None]:
+    query = {"symbol": missed.market_id, "limit": str(PAGE_TRADES)}
+    page = _binance_page.decode(await get("https://fapi.binance.com/fapi/v1/trades", query))
+    yield [_of_binance(trade, received_ns) for trade in page]
+
+
 def _of_binance(trade: _BinanceTrade, received_ns: int) -> Trade:
     side = "sell" if trade.buyer_is_maker else "buy"
     return _trade(received_ns, trade.time * 1_000, str(trade.id), trade.price, trade.qty, side)
@@ -138,20 +147,31 @@ def _microseconds(time: str) -> int:
     return round(datetime.fromisoformat(time).timestamp() * 1_000_000)
 
 
-HISTORIES: dict[str, Pages] = {"binance": _binance, "coinbase": _coinbase, "kraken": _kraken}
+HISTORIES: dict[str, Pages] = {
+    "binance": _binance,
+    "binanceusdm": _binance_futures,
+    "coinbase": _coinbase,
+    "kraken": _kraken,
+}
 """ccxt's id of an exchange → its trades over REST. Those of others are not fetched: where ids differ between REST and the
 WebSocket (KuCoin, HTX), or the stream joins several trades into one (OKX), they would be recorded twice."""
 
 
-def numbered(name: str, settings: Exchange) -> bool:
-    """Whether the configured exchange's spot trades are numbered without holes, and its missed ones can be fetched."""
+def fetched(name: str, settings: Exchange) -> bool:
+    """Whether missed trades of the configured exchange can be fetched."""
     return ALIASES.get(name, name) in HISTORIES and not {"watchTrades", "watchTradesForSymbols", "trades"} & set(
         settings.options.ccxt  # such as aggTrades, which have other ids
     )
 
 
+def numbered(name: str, settings: Exchange, symbol: str) -> bool:
+    """Whether the trades of a symbol are numbered without holes: those that `HISTORIES` is about."""
+    return fetched(name, settings) and (":" in symbol) == (name == "binanceusdm")
+
+
 PAUSE_SECONDS: dict[str, float] = {
     "binance": 0.5,  # weight 25 of 6,000 a minute
+    "binanceusdm": 0.5,  # weight 5 of 2,400 a minute
     "coinbase": 0.25,  # 10 public requests a second and address
     "kraken": 1.0,  # one public request a second and address
 }

@@ -5,12 +5,14 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from daedalus.config import Exchange, ExchangeOptions
 from daedalus.records import Gap, Trade
 from daedalus_collector.backfill import MOST_GAPS, Backfill
-from daedalus_collector.continuity import NO_MORE
+from daedalus_collector.continuity import NO_MORE, Continuity
 from daedalus_collector.metrics import Metrics
 from daedalus_collector.recorder import MOST_FALSE_ALARMS, Recorder
-from daedalus_collector.trade_history import HISTORIES, PAGE_TRADES, Missed
+from daedalus_collector.trade_history import HISTORIES, PAGE_TRADES, Missed, numbered
+from support.frames import needs, recorded
 from unit.collector.test_recorder import TRADES, Recording, trade
 
 
@@ -19,7 +21,7 @@ class Recovering(Recording):
 
     def __init__(self) -> None:
         super().__init__()
-        self.recorder = Recorder([TRADES], self.outbox, self.metrics, lambda: self.now_ns, dense=True)
+        self.recorder = Recorder([TRADES], self.outbox, self.metrics, lambda: self.now_ns, dense=lambda _: True)
         self.backfill = Backfill("kraken", "", {}, self.recorder, self.metrics, lambda: 0.0)
         self.recorder.backfill = self.backfill
 
@@ -169,6 +171,42 @@ async def test_binance_is_asked_from_an_id_on_where_the_last_thousand_do_not_rea
         ("trades", None), ("historicalTrades", "10"), ("historicalTrades", "13"),
     ]  # fmt: skip
     assert await pages("binance", Answers([binance(10), binance(11)])) == [[10, 11]]
+
+
+async def test_binance_futures_are_asked_for_the_last_thousand() -> None:
+    """Older ones want a key."""
+    answers = Answers([binance(12), binance(21)])
+    assert await pages("binanceusdm", answers) == [[12, 21]]
+    assert [query["at"] for query in answers.queries] == ["trades"]
+
+
+@pytest.mark.parametrize(
+    ("name", "symbol", "dense"),
+    [
+        ("binance", "BTC/USDT", True),
+        ("binance", "BTC/USDT:USDT", False),  # by `options.ccxt`, through the spot class
+        ("binanceusdm", "BTC/USDT:USDT", True),
+        ("coinbaseadvanced", "BTC/USD", True),
+        ("okx", "BTC/USDT", False),
+    ],
+)
+def test_whose_trades_are_numbered(name: str, symbol: str, dense: bool) -> None:  # noqa: FBT001  # a case
+    """Only where missed ones can be fetched, and the ids are those of the stream."""
+    assert numbered(name, Exchange(), symbol) == dense
+    aggregated = Exchange(options=ExchangeOptions(ccxt={"trades": "aggTrade"}))
+    assert not numbered(name, aggregated, symbol)
+
+
+@needs("binanceusdm")
+def test_futures_are_numbered_without_holes() -> None:
+    """On real frames: the id that follows is the next one, 21,313 times."""
+    continuity = Continuity()
+    for _, frame in recorded("binanceusdm", ["@trade"]):
+        if b'"t":' in frame:
+            trade = msgspec.json.decode(frame)
+            continuity.add(trade["t"], trade["T"] * 1_000_000)
+    assert continuity.holes == []
+    assert continuity.next is not None
 
 
 async def test_coinbase_is_asked_backwards() -> None:
