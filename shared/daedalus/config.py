@@ -127,7 +127,7 @@ class ExchangeOptions(Section, frozen=True):
 
 class Exchange(Section, frozen=True):
     api_key: str = ""
-    """Stays empty: keys come from DAEDALUS_<EXCHANGE>_API_KEY, or the file named by …_API_KEY_FILE."""
+    """Stays empty: keys come from DAEDALUS_<EXCHANGE>_API_KEY, or the file named by …_API_KEY_FILE. Public data needs none."""
     api_secret: str = ""
     """The same, …_API_SECRET."""
     password: str = ""

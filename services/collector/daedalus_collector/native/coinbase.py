@@ -1,4 +1,4 @@
-"""Coinbase Advanced Trade, natively: one connection, checked by its sequence. Without a key: market data are public.
+"""Coinbase Advanced Trade, natively: one connection, checked by its sequence. A key is not needed: market data are public.
 
 Addresses and limits: docs.cdp.coinbase.com, "Advanced Trade WebSocket overview" and "rate limits" (2026-11): 8 messages a
 second and address without authentication.
@@ -6,15 +6,20 @@ second and address without authentication.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
-from daedalus_collector.feed import Pair
+from daedalus.config import Exchange, Ingestion
+from daedalus.errors import ConfigError
+from daedalus_collector.feed import Pair, Sink
+from daedalus_collector.metrics import Metrics
 from daedalus_collector.native.coinbase_frames import market_ids
 from daedalus_collector.native.coinbase_session import CHANNELS, CoinbaseSession
 from daedalus_collector.native.feed import NativeFeed
 from daedalus_collector.native.rest import Rest
 from daedalus_collector.native.session import Link, Session
+from daedalus_collector.raw_frames import RawFrames
 
 WS_URL = "wss://advanced-trade-ws.coinbase.com"
 PRODUCTS_URL = "https://api.coinbase.com/api/v3/brokerage/market/products"
@@ -26,6 +31,20 @@ class CoinbaseFeed(NativeFeed):
     REST_SECONDS: ClassVar[float] = 0.5
     REST_BURST: ClassVar[int] = 1
 
+    def __init__(
+        self,
+        name: str,
+        settings: Exchange,
+        ingestion: Ingestion,
+        secrets: Mapping[str, str],
+        sink: Sink,
+        metrics: Metrics,
+        raw: RawFrames | None = None,
+    ) -> None:
+        """Raises ConfigError when the configured key is none."""
+        super().__init__(name, settings, ingestion, secrets, sink, metrics, raw)
+        self._token = _tokens(name, secrets.get("api_key", ""), secrets.get("api_secret", ""))
+
     async def _markets(self, rest: Rest) -> dict[str, str]:
         return market_ids(await rest.get(self._url(PRODUCTS_URL), {"product_type": "SPOT"}))
 
@@ -33,8 +52,22 @@ class CoinbaseFeed(NativeFeed):
         return [(WS_URL, pairs)] if pairs else []
 
     def _session(self, link: Link, pairs: Sequence[Pair]) -> Session:
-        return CoinbaseSession(link, pairs, self.market_ids, self._settings.max_orderbook_depth, self._settings.options)
+        depth, options = self._settings.max_orderbook_depth, self._settings.options
+        return CoinbaseSession(link, pairs, self.market_ids, depth, options, self._token)
 
     @classmethod
     def takes(cls, symbol: str) -> bool:
         return ":" not in symbol
+
+
+def _tokens(name: str, key_name: str, secret: str) -> Callable[[], str] | None:
+    """What makes a token for each message, where a key is configured."""
+    if not (key_name and secret):
+        return None
+    from daedalus_collector.native.coinbase_jwt import Signer  # noqa: PLC0415  # few have a key: it is 3 MB
+
+    try:
+        signer = Signer(key_name, secret)
+    except ValueError as error:
+        raise ConfigError([f"DAEDALUS_{name.upper()}_API_SECRET: {error}, was something else"]) from None
+    return lambda: signer.token(int(time.time()))

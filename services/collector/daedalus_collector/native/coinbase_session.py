@@ -8,7 +8,7 @@ subscribed (docs.cdp.coinbase.com, "Advanced Trade WebSocket overview" and "chan
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -40,13 +40,20 @@ class _Book:
 
 
 class CoinbaseSession(Session):
-    """`ids`: unified symbol → product id."""
+    """`ids`: unified symbol → product id. `token` makes what proves an account, for each message."""
 
     def __init__(
-        self, link: Link, pairs: Sequence[Pair], ids: Mapping[str, str], depth: int, options: ExchangeOptions
+        self,
+        link: Link,
+        pairs: Sequence[Pair],
+        ids: Mapping[str, str],
+        depth: int,
+        options: ExchangeOptions,
+        token: Callable[[], str] | None = None,
     ) -> None:
         super().__init__(link)
         self._ids = ids
+        self._token = token
         self._trades = _answered(pairs, "trade", ids)
         self._tickers = _answered(pairs, "ticker", ids)
         books = {pair: _Book(pair, depth) for pair in pairs if pair.channel == "orderbook"}
@@ -60,6 +67,10 @@ class CoinbaseSession(Session):
             size = options.orderbook_watch_batch_size if channel == "orderbook" else options.watch_batch_size
             for batch in batched(of_channel, size):
                 self.requests.append(self._request(self._message("subscribe", batch), batch))
+
+    def sent(self, request: Request) -> bytes:
+        message = super().sent(request)
+        return message if self._token is None else b'%s,"jwt":"%s"}' % (message[:-1], self._token().encode())
 
     def renew(self, pairs: Sequence[Pair]) -> None:
         for channel in CHANNELS:

@@ -282,10 +282,9 @@ class Connection:
         _log.warning("frame was not readable", exchange=self._around.exchange, error=detail)
         self._around.sink.interrupted(self.pairs, self._last_ns, "bad_frame", detail)
 
-    async def _send(self, websocket: WebSocket, sent: Callable[[Request], None]) -> None:
+    async def _send(self, websocket: WebSocket, sent: Callable[[Request], bytes]) -> None:
         """What is in the queue, at the exchange's pace."""
         while True:
             request = await self._queue.get()
-            sent(request)
-            websocket.send(request.message)
+            websocket.send(sent(request))
             await asyncio.sleep(self._around.request_seconds)

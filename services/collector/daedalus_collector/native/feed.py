@@ -35,7 +35,9 @@ _log = structlog.get_logger()
 
 
 class NativeFeed(ABC):
-    """`name` is the configured name of the exchange. `secrets` are not used: market data are public."""
+    """`name` is the configured name of the exchange. `secrets` are its api_key, api_secret
+    and password: market data are public, so only Coinbase makes use of them.
+    """
 
     CHANNELS: ClassVar[frozenset[str]]
     """What it records."""

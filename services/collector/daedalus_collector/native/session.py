@@ -89,8 +89,10 @@ class Session(ABC):
         are looked at, data are not; True when it held some. Raises the same.
         """
 
-    def sent(self, request: Request) -> None:
+    def sent(self, request: Request) -> bytes:
+        """The message as it goes on the wire now."""
         self._unanswered.append(request)
+        return request.message
 
     def _renew(self, request: Request, after_seconds: float = 0.0) -> None:
         """Send one that is no part of the first ones."""
