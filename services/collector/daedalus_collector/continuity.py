@@ -68,10 +68,15 @@ class Continuity:
         """What is missing from the id `first` to before `end`."""
         return [hole for hole in self.holes if first <= hole.first < end]
 
-    def explain(self, now_ns: int) -> None:
-        """A gap closes now: what is missing until a moment after is told by it."""
+    def explain(self, first: int, from_ns: int, now_ns: int) -> None:
+        """A gap from `from_ns` on closes now, with the id `first` as its first: what is missing from there until a moment
+        after is told by it. An older hole is not.
+        """
         self._explained_until_ns = now_ns + EXPLAINED_NS
-        self.holes = [hole._replace(explained=True) for hole in self.holes]
+        self.holes = [
+            hole._replace(explained=hole.explained or hole.first >= first or hole.from_ns >= from_ns)
+            for hole in self.holes
+        ]
 
     def forget(self, first: int, end: float) -> None:
         """What is missing from the id `first` to before `end` is written down and will not come."""

@@ -129,7 +129,7 @@ class Peers:
         if self._share.recorded:
             _log.warning("symbols were not handed over", symbols=len(self._share.recorded), limit_seconds=limit_seconds)
         try:
-            await self._write(self._takeovers.begun())
+            await self._write(self._takeovers.begun(self._share.recorded))
         except _AWAY as error:
             _log.warning("takeovers were not judged", error_type=type(error).__name__, pairs=len(self._takeovers))
 
@@ -177,6 +177,7 @@ class Peers:
         share = self._share
         gone, new = share.recorded - wanted, wanted - share.recorded
         if gone:
+            await self._write(self._takeovers.begun(gone))  # who let it go before us is not here to tell
             share.recorded = share.recorded - gone
             self._assign()
             self._takeovers.dropped(gone)

@@ -264,7 +264,7 @@ class Recorder:
         first = continuity.next
         if gap.cause == "collector_down":
             first = min([first, *(hole.first for hole in continuity.holes)])
-        continuity.explain(gap.to_ns)
+        continuity.explain(first, gap.from_ns, gap.to_ns)
         self._recover(pair, series, gap, first)
 
     def _alarm(self, pair: Pair, series: _Series, hole: Hole, now_ns: int) -> None:

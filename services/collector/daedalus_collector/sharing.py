@@ -11,7 +11,7 @@ own first: somebody carried the symbol then, and has stored it. When nobody says
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
@@ -123,9 +123,13 @@ class Takeovers:
         for pair, first_ns in found:
             self._waiting[pair] = (now_ns, first_ns)
 
-    def begun(self) -> list[tuple[Pair, int | None]]:
-        """All that deliver and that nobody has vouched for yet: for the end, when nobody can any more."""
-        return [(pair, first_ns) for pair, (_, first_ns) in self._waiting.items() if first_ns is not None]
+    def begun(self, symbols: Collection[str]) -> list[tuple[Pair, int | None]]:
+        """Those that deliver and that nobody has vouched for yet: for the end, when nobody can any more."""
+        return [
+            (pair, first_ns)
+            for pair, (_, first_ns) in self._waiting.items()
+            if first_ns is not None and pair.symbol in symbols
+        ]
 
     def waits(self, pair: Pair) -> bool:
         return pair in self._waiting

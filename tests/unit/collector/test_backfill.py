@@ -90,6 +90,21 @@ def test_a_trade_that_an_unbroken_connection_lost() -> None:
     assert (gap.cause, gap.from_ns, gap.to_ns, gap.records) == ("sequence_gap", 2, 4, 0)
 
 
+def test_a_gap_does_not_swallow_a_trade_that_was_lost_before_it() -> None:
+    """The hole is older than the gap, which tells of its own trades only."""
+    recording = Recovering()
+    for number in (1, 2, 4):
+        recording.recorder.record(TRADES, trade(number, str(number)))
+    recording.recorder.interrupted([TRADES], 4, "bad_frame", "cut")
+    recording.recorder.record(TRADES, trade(5, "5"))
+    recording.now_ns = 10**10
+    recording.recorder.tick()
+    recording.backfill.stop()
+    assert [(gap.cause, gap.from_ns, gap.to_ns, gap.records) for gap in recording.gaps()] == [
+        ("bad_frame", 4, 5, 0), ("sequence_gap", 2, 4, 1),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("end", ["stop", "forget"])
 def test_a_series_that_ends_tells_of_the_trades_that_were_waited_for(end: str) -> None:
     """Two seconds are the time to be late; a stop or another replica comes before, and nobody else would know."""

@@ -45,7 +45,7 @@ def test_a_late_trade_splits_a_hole() -> None:
 def test_what_a_gap_tells_is_no_alarm(after_ns: int, alarms: int) -> None:
     """A jump across a reconnect belongs to its gap; one that comes later does not."""
     continuity = seen(1)
-    continuity.explain(100)
+    continuity.explain(2, 100, 100)
     continuity.add(9, 100 + after_ns)
     assert len(continuity.alarms(10**12)) == alarms
 

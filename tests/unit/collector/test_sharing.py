@@ -104,7 +104,8 @@ def test_a_takeover_that_nobody_vouches_for_is_told_once() -> None:
     takeovers.took([PAIR, Pair("ticker", "C2/USD")], 1_000)
     takeovers.began(PAIR, 1_010)
     replica.hear(Carried("b", 1_020, ["C2/USD"]), 1_020)
-    assert takeovers.begun() == [(PAIR, 1_010)]
+    assert takeovers.begun({"C1/USD", "C2/USD"}) == [(PAIR, 1_010)], "what has no record yet is the next one's to judge"
+    assert takeovers.begun({"C2/USD"}) == []
     assert takeovers.unvouched(replica, 1_030) == [(PAIR, 1_010)]
     assert takeovers.unvouched(replica, 1_100) == []
     assert takeovers.unvouched(replica, 1_101) == [(Pair("ticker", "C2/USD"), None)]
