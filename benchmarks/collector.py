@@ -46,7 +46,7 @@ class Sizes(NamedTuple):
     exchanges: tuple[str, ...]
 
 
-FULL = Sizes(3, 12, 20, ("coinbase", "binance"))
+FULL = Sizes(3, 12, 20, ("coinbase",))
 QUICK = Sizes(1, 6, 5, ("coinbase",))
 
 

@@ -19,7 +19,6 @@ from simulation.world import World
 
 FAILED = Path(__file__).parent / "failed_seeds.txt"
 """Every seed that ever failed, with what it showed."""
-SEEDS_OF_A_TEST = 500
 _COLLECT_EVERY = 20
 _MEMORY = Path("/dev/shm")  # a folder of our own is made in it
 

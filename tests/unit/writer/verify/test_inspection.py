@@ -118,19 +118,20 @@ def test_flipped_bit_is_found(pristine: Pristine, form: str, channel: str, where
 
 
 def test_footer_without_the_catalog(tmp_path: Path) -> None:
-    """No checksum guards the footer: one bit flipped in each of its bytes is found, or changes no row."""
+    """No checksum guards the footer: one bit flipped in any third of its bytes is found, or changes no row."""
     path = Sealed(tmp_path).segment()
     original, rows = path.read_bytes(), list(read_rows(path))
     size_bytes = int.from_bytes(original[-8:-4], "little") + 8
+    offsets = range(len(original) - size_bytes, len(original), 3)
     found = 0
-    for offset in range(len(original) - size_bytes, len(original)):
+    for offset in offsets:
         damaged = bytearray(original)
         damaged[offset] ^= 1 << offset % 8
         path.write_bytes(damaged)
         alone = inspected(path)
         found += alone.defect is not None
         assert alone.defect is not None or list(read_rows(path)) == rows
-    assert found > size_bytes // 4
+    assert found > len(offsets) // 4
 
 
 @pytest.mark.parametrize("form", FORMS)
