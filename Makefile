@@ -46,7 +46,7 @@ chaos: env ## Real writers and a real server, killed, frozen, cut off, 200 round
 e2e: env ## The containers: needs a Docker engine
 	$(BIN)/python -m pytest -m e2e tests/e2e
 
-bench: env $(PEERS)/.ready ## Measure against what there is to beat, half an hour; BENCH=--quick for minutes
+bench: env $(PEERS)/.ready ## Measure against what there is to beat, 20 minutes; BENCH=--quick for minutes
 	@PYTHONPATH=compose:tests $(BIN)/python -m benchmarks $(BENCH)
 
 $(PEERS)/.ready: benchmarks/requirements.txt
