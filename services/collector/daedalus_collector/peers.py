@@ -27,6 +27,8 @@ from daedalus_collector.recall import Recall
 from daedalus_collector.recorder import Recorder
 from daedalus_collector.sharing import Carried, Share, Takeovers
 
+STORED_NS = 2_000_000_000
+"""After which what another replica received is in the stream: it lingers for half a second, and is acknowledged."""
 LEAVING_ROUND_SECONDS = 0.25
 _AWAY = (nats.errors.Error, nats.js.errors.Error, TimeoutError)
 _DOWN = ("collector_down", "the collector was not running")
@@ -61,7 +63,7 @@ class Peers:
         self._recorder = recorder
         self._publisher = publisher
         self._recall = recall
-        self._takeovers = Takeovers(int(2e9 * self._ttl))
+        self._takeovers = Takeovers(int(2e9 * self._ttl), STORED_NS)
         self._pairs: dict[str, list[Pair]] = {}
         for pair in pairs:
             self._pairs.setdefault(pair.symbol, []).append(pair)

@@ -104,10 +104,13 @@ class Takeovers:
     """Pairs that were taken while others were there: until one of them vouches for the time before the first record.
 
     `patience_ns`: for so long after the first record (or the taking, when none came) a word of the others is waited for.
+    `stored_ns`: for so long at the least, though nobody says that it carries the pair: one that has just begun does not say
+    so yet, and what it received until then is in the stream only after a moment.
     """
 
-    def __init__(self, patience_ns: int) -> None:
+    def __init__(self, patience_ns: int, stored_ns: int) -> None:
         self._patience_ns = patience_ns
+        self._stored_ns = stored_ns
         self._waiting: dict[Pair, tuple[int, int | None]] = {}
         """When it was taken; when its first record was received."""
 
@@ -155,7 +158,8 @@ class Takeovers:
         found = [
             (pair, first_ns)
             for pair, (taken_ns, first_ns) in self._waiting.items()
-            if now_ns - (first_ns or taken_ns) > self._patience_ns or share.nobody_carries(pair.symbol, now_ns)
+            if (waited_ns := now_ns - (first_ns or taken_ns)) > self._patience_ns
+            or (waited_ns > self._stored_ns and share.nobody_carries(pair.symbol, now_ns))
         ]
         for pair, _ in found:
             del self._waiting[pair]

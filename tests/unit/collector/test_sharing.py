@@ -83,7 +83,7 @@ PAIR = Pair("trade", "C1/USD")
 
 def test_a_vouched_takeover_is_no_gap() -> None:
     """Somebody carried the symbol and has stored all until our first record: nothing is told."""
-    replica, takeovers = share(), Takeovers(100)
+    replica, takeovers = share(), Takeovers(100, 10)
     replica.joined(["a", "b"])
     takeovers.took([PAIR], 1_000)
     takeovers.hear(Carried("b", 2_000, ["C1/USD"]))
@@ -99,13 +99,14 @@ def test_a_vouched_takeover_is_no_gap() -> None:
 
 def test_a_takeover_that_nobody_vouches_for_is_told_once() -> None:
     """When all others say that they do not carry it, or after the patience; with the time of the first record."""
-    replica, takeovers = share(), Takeovers(100)
+    replica, takeovers = share(), Takeovers(100, 10)
     replica.joined(["a", "b"])
     takeovers.took([PAIR, Pair("ticker", "C2/USD")], 1_000)
     takeovers.began(PAIR, 1_010)
     replica.hear(Carried("b", 1_020, ["C2/USD"]), 1_020)
     assert takeovers.begun({"C1/USD", "C2/USD"}) == [(PAIR, 1_010)], "what has no record yet is the next one's to judge"
     assert takeovers.begun({"C2/USD"}) == []
+    assert takeovers.unvouched(replica, 1_020) == [], "what the others received until then may not be stored yet"
     assert takeovers.unvouched(replica, 1_030) == [(PAIR, 1_010)]
     assert takeovers.unvouched(replica, 1_100) == []
     assert takeovers.unvouched(replica, 1_101) == [(Pair("ticker", "C2/USD"), None)]
