@@ -10,16 +10,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
-from daedalus.config import Exchange, Ingestion
 from daedalus.errors import ConfigError
-from daedalus_collector.feed import Pair, Sink
-from daedalus_collector.metrics import Metrics
+from daedalus_collector.feed import Pair
 from daedalus_collector.native.coinbase_frames import market_ids
 from daedalus_collector.native.coinbase_session import CHANNELS, CoinbaseSession
 from daedalus_collector.native.feed import NativeFeed
 from daedalus_collector.native.rest import Rest
 from daedalus_collector.native.session import Link, Session
-from daedalus_collector.raw_frames import RawFrames
 
 WS_URL = "wss://advanced-trade-ws.coinbase.com"
 PRODUCTS_URL = "https://api.coinbase.com/api/v3/brokerage/market/products"
@@ -31,19 +28,8 @@ class CoinbaseFeed(NativeFeed):
     REST_SECONDS: ClassVar[float] = 0.5
     REST_BURST: ClassVar[int] = 1
 
-    def __init__(
-        self,
-        name: str,
-        settings: Exchange,
-        ingestion: Ingestion,
-        secrets: Mapping[str, str],
-        sink: Sink,
-        metrics: Metrics,
-        raw: RawFrames | None = None,
-    ) -> None:
-        """Raises ConfigError when the configured key is none."""
-        super().__init__(name, settings, ingestion, secrets, sink, metrics, raw)
-        self._token = _tokens(name, secrets.get("api_key", ""), secrets.get("api_secret", ""))
+    def _identify(self, secrets: Mapping[str, str]) -> None:
+        self._token = _tokens(self.name, secrets.get("api_key", ""), secrets.get("api_secret", ""))
 
     async def _markets(self, rest: Rest) -> dict[str, str]:
         return market_ids(await rest.get(self._url(PRODUCTS_URL), {"product_type": "SPOT"}))

@@ -35,9 +35,7 @@ _log = structlog.get_logger()
 
 
 class NativeFeed(ABC):
-    """`name` is the configured name of the exchange. `secrets` are its api_key, api_secret
-    and password: market data are public, so only Coinbase makes use of them.
-    """
+    """`name` is the configured name of the exchange, `secrets` its api_key, api_secret and password."""
 
     CHANNELS: ClassVar[frozenset[str]]
     """What it records."""
@@ -51,7 +49,7 @@ class NativeFeed(ABC):
         name: str,
         settings: Exchange,
         ingestion: Ingestion,
-        _secrets: Mapping[str, str],
+        secrets: Mapping[str, str],
         sink: Sink,
         metrics: Metrics,
         raw: RawFrames | None = None,
@@ -70,8 +68,12 @@ class NativeFeed(ABC):
         self._loading: str | None = "markets are not loaded yet"
         self._refused: dict[Pair, str] = {}
         self._connections: list[Connection] = []
+        self._identify(secrets)
 
     # -- an exchange's own part
+
+    def _identify(self, secrets: Mapping[str, str]) -> None:  # noqa: B027  # market data are public
+        """Take what is configured of api_key, api_secret and password. Raises ConfigError when it is none."""
 
     @abstractmethod
     async def _markets(self, rest: Rest) -> dict[str, str]:
