@@ -35,7 +35,7 @@ check: env ## Lint, format, types
 	$(BIN)/mypy $(DISTRIBUTIONS:%=%/daedalus*) compose/local tests
 
 test: env ## Every test that needs no Docker
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 simulate: env ## The writer's commit under every fault, by seed, in virtual time; SEEDS=100000 for more
 	@PYTHONPATH=tests:compose $(BIN)/python -m simulation --seeds $(or $(SEEDS),10000)

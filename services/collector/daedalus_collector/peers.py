@@ -205,7 +205,7 @@ class Peers:
         for pair in pairs:
             before = past[pair]
             if pair.symbol not in alone:
-                self._takeovers.took([pair], now_ns)
+                self._takeovers.took([pair], time.time_ns())  # what was recalled took its time
                 self._know(pair, before.trade_ids, [])
             else:
                 if before.until_ns is not None:

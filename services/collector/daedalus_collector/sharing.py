@@ -83,6 +83,9 @@ class Share:
             self._says(member, now_ns) and not self._carries(member, symbol, now_ns) for member in self.around(now_ns)
         )
 
+    def somebody_carries(self, symbol: str, now_ns: int) -> bool:
+        return any(self._carries(member, symbol, now_ns) for member in self.around(now_ns))
+
     def _may_go(self, symbol: str, now_ns: int, stored_ns: int) -> bool:
         owners = self.owners(symbol)
         if not all(self._carries(owner, symbol, now_ns) for owner in owners):
@@ -155,12 +158,14 @@ class Takeovers:
 
     def unvouched(self, share: Share, now_ns: int) -> list[tuple[Pair, int | None]]:
         """What nobody vouches for, each told once: the pair and when its first record was received."""
-        found = [
-            (pair, first_ns)
-            for pair, (taken_ns, first_ns) in self._waiting.items()
-            if (waited_ns := now_ns - (first_ns or taken_ns)) > self._patience_ns
-            or (waited_ns > self._stored_ns and share.nobody_carries(pair.symbol, now_ns))
-        ]
+        found = []
+        for pair, (taken_ns, first_ns) in self._waiting.items():
+            if first_ns is None and share.somebody_carries(pair.symbol, now_ns):
+                continue  # until we have our first record, nothing is missing
+            waited_ns = now_ns - (first_ns or taken_ns)
+            alone = waited_ns > self._stored_ns and share.nobody_carries(pair.symbol, now_ns)
+            if alone or waited_ns > self._patience_ns:
+                found.append((pair, first_ns))
         for pair, _ in found:
             del self._waiting[pair]
         return found

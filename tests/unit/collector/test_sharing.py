@@ -98,7 +98,8 @@ def test_a_vouched_takeover_is_no_gap() -> None:
 
 
 def test_a_takeover_that_nobody_vouches_for_is_told_once() -> None:
-    """When all others say that they do not carry it, or after the patience; with the time of the first record."""
+    """When all others say that they do not carry it, or after the patience; with the time of the first record. Before that
+    record nothing is told while another one carries the pair, however long it takes."""
     replica, takeovers = share(), Takeovers(100, 10)
     replica.joined(["a", "b"])
     takeovers.took([PAIR, Pair("ticker", "C2/USD")], 1_000)
@@ -109,5 +110,6 @@ def test_a_takeover_that_nobody_vouches_for_is_told_once() -> None:
     assert takeovers.unvouched(replica, 1_020) == [], "what the others received until then may not be stored yet"
     assert takeovers.unvouched(replica, 1_030) == [(PAIR, 1_010)]
     assert takeovers.unvouched(replica, 1_100) == []
-    assert takeovers.unvouched(replica, 1_101) == [(Pair("ticker", "C2/USD"), None)]
+    assert takeovers.unvouched(replica, 1_020 + SILENT_NS) == []
+    assert takeovers.unvouched(replica, 1_021 + SILENT_NS) == [(Pair("ticker", "C2/USD"), None)]
     assert len(takeovers) == 0
