@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -114,7 +115,13 @@ def recorded(root: Path) -> dict[tuple[str, str, str], list[int]]:
 
 
 def segments(root: Path) -> Iterator[Path]:
-    yield from sorted(path for path in (root / "raw" / "ready").rglob("*") if path.is_file())
+    """As a listing has them: a file that is gone since then is for the reader to find out, as `is_file` would not tell."""
+    listing = os.walk(root / "raw" / "ready", onerror=_raise)
+    yield from sorted(Path(folder, name) for folder, _, names in listing for name in names)
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def check_exactly_once(root: Path, market: Market) -> None:
