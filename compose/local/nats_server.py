@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -25,10 +26,22 @@ jetstream {{
 """
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+PORTS = range(10_000, 32_000)
+"""Below those that Linux (from 32,768) and macOS (from 49,152) give to outgoing connections: one of these could be had by
+somebody before the server listens there, or while it is started again."""
+
+
+def free_port(among: range = PORTS) -> int:
+    """A port on 127.0.0.1 where nobody listens."""
+    chance = random.SystemRandom()
+    while True:
+        with socket.socket() as probe:
+            port = chance.choice(among)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def port_or_free(port: int) -> int:

@@ -100,10 +100,11 @@ class Account:
         recorded = {key_of(record) for record in self.records.get(pair, [])}
         # What one replica alone was told when it subscribed is no loss when another goes on: that one has the next.
         excused = set() if self._alone or pair.channel == "trade" else self.ledger.answers
-        yield from ((key, sent_ns) for key, sent_ns in sent.items() if key not in recorded and key not in excused)
-        if (self.ledger.exchange, pair.channel) in NUMBERED:
-            withheld = self.ledger.withheld.get(pair, {})
-            yield from ((key, ns) for key, ns in withheld.items() if key not in recorded and key not in sent)
+        numbered = (self.ledger.exchange, pair.channel) in NUMBERED
+        withheld = self.ledger.withheld.get(pair, {}) if numbered else {}
+        yield from (
+            (key, sent_ns) for key, sent_ns in (withheld | sent).items() if key not in recorded and key not in excused
+        )
 
     def _in_gap(self, pair: Pair, sent_ns: int) -> bool:
         """Gaps count in the time of receipt, which is later: by no more than was seen of any record of this example."""

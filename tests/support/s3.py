@@ -18,6 +18,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local.nats_server import free_port
+
 ACCESS_KEY = "daedalus-test"
 SECRET_KEY = "not-a-secret-of-anybody"
 _ACTIONS = ["Admin", "Read", "Write", "List", "Tagging"]
@@ -25,18 +27,14 @@ _ACTIONS = ["Admin", "Read", "Write", "List", "Tagging"]
 
 def _free_port() -> int:
     """SeaweedFS listens for gRPC 10,000 ports above each HTTP port."""
-    for _ in range(1000):
-        with socket.socket() as probe, socket.socket() as above:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-            if not 20_000 < port < 55_000:
-                continue
+    while True:
+        port = free_port(range(10_000, 22_000))
+        with socket.socket() as above:
             try:
                 above.bind(("127.0.0.1", port + 10_000))
             except OSError:
                 continue
             return port
-    raise AssertionError("no pair of free ports was found")
 
 
 class S3Server:

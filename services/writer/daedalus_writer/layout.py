@@ -108,7 +108,14 @@ class Folders:
         self._found = set(self.earlier_rooms())
 
     def create(self) -> None:
-        """Make the folders, and their names durable: a file is no more durable than the folders on the way to it."""
+        """Make the folders, and their names durable: a file is no more durable than the folders on the way to it. Done twice
+        it changes nothing. Raises OSError.
+
+        The spools of the runs before us go first: they may be what the disk is full of, and nobody reads them any more.
+        """
+        for room in filter(self.is_left, self.earlier_rooms()):
+            for spool in room.glob("*.spool"):
+                spool.unlink(missing_ok=True)
         for folder in (self.room, self.ready):
             folder.mkdir(parents=True, exist_ok=True)
         raw = self.ready.parent

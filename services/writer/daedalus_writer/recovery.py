@@ -6,7 +6,6 @@ the rooms of the writers before it, and says from where to read the stream and w
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 from datetime import UTC, datetime, timedelta
@@ -20,6 +19,7 @@ from daedalus.catalog import Checkpoint, Entry
 from daedalus.naming import shard_stream, staged_name
 from daedalus_writer.commit import publish_file
 from daedalus_writer.commit_log import CommitLog, persistently
+from daedalus_writer.disk import Room
 from daedalus_writer.layout import Folders, Key
 from daedalus_writer.orphans import may_have_lost_power, orphans
 from daedalus_writer.segment import START, Position
@@ -75,8 +75,11 @@ class Recovered:
         return not self.rolled_back or at.timestamp_ns <= committed.timestamp_ns
 
 
-async def recover(js: JetStreamContext, log: CommitLog, folders: Folders, shard: int) -> Recovered:
-    """Put the shard's folders right and return where to go on. Safe to be killed at any point, and done again."""
+async def recover(js: JetStreamContext, log: CommitLog, folders: Folders, shard: int, room: Room) -> Recovered:
+    """Put the shard's folders right and return where to go on. Safe to be killed at any point, and done again.
+
+    A full disk is waited for. Raises FencedError when another writer owns the shard.
+    """
     info = await persistently(lambda: js.stream_info(shard_stream(shard)), "reading the stream's state")
     epoch = str(info.created)
     checkpoint = await log.checkpoint()
@@ -88,7 +91,7 @@ async def recover(js: JetStreamContext, log: CommitLog, folders: Folders, shard:
     if may_have_lost_power(recovered.position.timestamp_ns):
         created_ns = int(info.created.timestamp() * 1e9) if info.created else 0
         since_ns = (recovered.position.timestamp_ns or created_ns) - _LOOK_BACK_NS
-        for entry in await asyncio.to_thread(orphans, folders.ready, shard, since_ns, entries):
+        for entry in await room.run(lambda: orphans(folders.ready, shard, since_ns, entries)):
             if entry.path in [found.path async for _, found in log.entries(1, entry.subject)]:
                 continue
             recovered.note(await log.append(entry), entry)
@@ -96,7 +99,7 @@ async def recover(js: JetStreamContext, log: CommitLog, folders: Folders, shard:
     recovered.rolled_back = (checkpoint is not None and checkpoint.epoch != epoch) or not await _are_there(
         js, shard, [recovered.position, *(last for _, last in recovered.entries)]
     )
-    renamed = await asyncio.to_thread(_empty_rooms, folders, entries)
+    renamed = await room.run(lambda: _empty_rooms(folders, entries))
     _log.info(
         "shard was recovered",
         shard=shard,

@@ -80,8 +80,8 @@ class ShardWriter:
         js, config = self._nats.jetstream(), self._config
         self._log = await CommitLog.open(js, self._shard, self._writer)
         passed("taken")
-        self._folders.create()
-        self._recovered = await recover(js, self._log, self._folders, self._shard)
+        await self._room.run(self._folders.create)
+        self._recovered = await recover(js, self._log, self._folders, self._shard, self._room)
         sealer = Sealer(config, self._folders, self._shard, self._writer)
         for path in self._recovered.paths:
             sealer.note_used(path)
