@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from daedalus import wire
@@ -46,13 +46,9 @@ class Window(NamedTuple):
 class Account:
     """What was recorded, by pair."""
 
-    def __init__(
-        self, ledger: Ledger, batches: Iterable[wire.Batch], lag_ns: int, kills: Sequence[int], *, alone: bool
-    ) -> None:
-        """`lag_ns`: for how long the event loop stood still; `kills`: when a replica was killed; `alone`: there was
-        one collector, and no other."""
+    def __init__(self, ledger: Ledger, batches: Iterable[wire.Batch], lag_ns: int, *, alone: bool) -> None:
+        """`lag_ns`: for how long the event loop stood still; `alone`: there was one collector, and no other."""
         self.ledger = ledger
-        self._kills = kills
         self._alone = alone
         self.gaps: dict[Pair, list[Gap]] = {}
         self.records: dict[Pair, list[Record]] = {}
@@ -88,7 +84,7 @@ class Account:
                 yield from (f"{pair} {key} is twice" for key in _doubled(self.records.get(pair, [])))
             lost = dict(self._lost(pair, sent))
             for key, sent_ns in lost.items():
-                if not self._in_gap(pair, sent_ns) and not self._died_with_it(sent_ns):
+                if not self._in_gap(pair, sent_ns):
                     yield f"{pair} {key}, sent at {sent_ns}, is neither recorded nor in {_told(self.gaps.get(pair, []))}"
             yield from self._phantoms(pair)
             yield from self._nameless(pair)
@@ -111,10 +107,6 @@ class Account:
         return any(
             gap.from_ns - self.delay_ns <= sent_ns <= gap.to_ns + self.delay_ns for gap in self.gaps.get(pair, [])
         )
-
-    def _died_with_it(self, sent_ns: int) -> bool:
-        """On its way to a replica when that was killed, which may have vouched for that moment to another a moment before."""
-        return any(abs(killed_ns - sent_ns) <= self.delay_ns for killed_ns in self._kills)
 
     def _phantoms(self, pair: Pair) -> Iterator[str]:
         sent, happened = self.ledger.sent[pair], self.ledger.trades(pair.symbol)

@@ -16,10 +16,12 @@ SPAN_SECONDS = 1.5
 """In which everything begins."""
 SILENCE_SECONDS = 1.5
 MOST_REPLICAS = 3
+FULL_SHARE = 0.25
+"""Of the seeds have a stream that refuses what is published."""
 
 Kind = Literal[
     "burst", "close", "reset", "freeze", "garbage", "sequence_gap", "refuse",
-    "scale_up", "stop", "kill", "broker_kill", "broker_freeze",
+    "scale_up", "stop", "kill", "broker_kill", "broker_freeze", "stream_full",
 ]  # fmt: skip
 _WEIGHTS: dict[Kind, int] = {
     "burst": 5, "close": 3, "reset": 2, "freeze": 3, "garbage": 2, "sequence_gap": 3, "refuse": 1,
@@ -69,8 +71,15 @@ def plan_of(seed: int) -> Plan:
         queue_records=chance.choice((30, 100, 50_000)),
         spill_mb=chance.choice((0, 0, 1)),
         linger_ms=chance.choice((0, 50, 200)),
-        events=tuple(sorted(_event(chance) for _ in range(chance.randint(2, 6)))),
+        events=tuple(sorted([*(_event(chance) for _ in range(chance.randint(2, 6))), *_full(seed)])),
     )
+
+
+def _full(seed: int) -> list[Event]:
+    """By a chance of its own, so that the other events of a seed are what they were."""
+    chance = random.Random(f"full {seed}")
+    at_seconds, seconds = round(chance.uniform(0, SPAN_SECONDS), 3), chance.choice((0.2, 0.8))
+    return [Event(at_seconds, "stream_full", seconds, "trade", 0)] if chance.random() < FULL_SHARE else []
 
 
 def _event(chance: random.Random) -> Event:

@@ -18,6 +18,9 @@ import msgspec
 from daedalus.lease import ranked
 from daedalus_collector.feed import Pair
 
+ON_THE_WAY_NS = 1_000_000_000
+"""A frame may come so much later to one replica than another one that was sent after it comes to another."""
+
 
 class Carried(msgspec.Struct, frozen=True):
     """What a replica tells the others, a few times within the life of a lease."""
@@ -72,7 +75,7 @@ class Share:
 
     def wanted(self, now_ns: int, stored_ns: int) -> set[str]:
         """What to record now: our own, and what its new owners do not carry yet. What we let go was stored, and was told
-        to be ours, after they carried it.
+        to be ours, after they carried it and what was on its way to us then.
         """
         own = {symbol for symbol in self._symbols if self._instance in self.owners(symbol)}
         return own | {symbol for symbol in self.recorded - own if not self._may_go(symbol, now_ns, stored_ns)}
@@ -91,7 +94,7 @@ class Share:
         if not all(self._carries(owner, symbol, now_ns) for owner in owners):
             self._agreed_ns.pop(symbol, None)
             return False
-        if owners and stored_ns < self._agreed_ns.setdefault(symbol, now_ns):
+        if owners and stored_ns < self._agreed_ns.setdefault(symbol, now_ns) + ON_THE_WAY_NS:
             return False
         self._agreed_ns.pop(symbol, None)
         return True
@@ -151,9 +154,12 @@ class Takeovers:
             self._waiting[pair] = (times[0], received_ns)
 
     def hear(self, carried: Carried) -> None:
-        """Everything that the other one carried until our first record is stored: nothing is missing."""
+        """Everything that the other one carried until our first record came, and was on its way, is stored: nothing is
+        missing.
+        """
         for pair, (_, first_ns) in list(self._waiting.items()):
-            if first_ns is not None and carried.stored_ns >= first_ns and pair.symbol in carried.symbols:
+            known = first_ns is not None and carried.stored_ns >= first_ns + ON_THE_WAY_NS
+            if known and pair.symbol in carried.symbols:
                 del self._waiting[pair]
 
     def unvouched(self, share: Share, now_ns: int) -> list[tuple[Pair, int | None]]:

@@ -20,7 +20,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from daedalus.config import Ccxt, Channels, Config, Exchange, ExchangeOptions, Ingestion, Nats, Storage
-from daedalus.naming import carried_subject
+from daedalus.naming import carried_subject, shard_stream
 from daedalus_collector.feed import Pair
 from daedalus_collector.sharing import Carried
 from simulator import Fault, Rates, Simulator
@@ -93,7 +93,6 @@ class Example:
     ) -> None:
         self.windows: list[Window] = []
         self.lag_ns = 0
-        self.kills: list[int] = []
         self._plan, self._config, self._simulator, self._server = plan, config, simulator, server
         self._symbols = set(symbols)
         self._replicas: dict[str, Replica] = {}
@@ -141,7 +140,7 @@ class Example:
             case "kill":
                 recovery_seconds = TAKEOVER_SECONDS
                 await self._kill(event.seconds)
-            case "broker_kill" | "broker_freeze":
+            case "broker_kill" | "broker_freeze" | "stream_full":
                 recovery_seconds = TAKEOVER_SECONDS
                 await self._outage(event)
             case "refuse":
@@ -196,7 +195,6 @@ class Example:
         living = self._living()
         if not living:
             return
-        self.kills.append(time.time_ns())
         del self._replicas[living[0].name]
         await living[0].kill()
         if len(living) == 1:
@@ -209,10 +207,22 @@ class Example:
                 os.kill(self._server.pid, signal.SIGSTOP)
                 await asyncio.sleep(event.seconds)
                 os.kill(self._server.pid, signal.SIGCONT)
+            elif event.kind == "stream_full":
+                await self._refuse(event.seconds)
             else:
                 self._server.kill()
                 await asyncio.sleep(event.seconds)
                 await asyncio.to_thread(self._server.start)
+
+    async def _refuse(self, seconds: float) -> None:
+        """The stream is full: whatever is published is refused."""
+        client = await nats.connect(self._server.url)
+        js, stream = client.jetstream(), shard_stream(0)
+        found = await js.stream_info(stream)
+        await js.update_stream(found.config.evolve(max_bytes=max(1, found.state.bytes)))
+        await asyncio.sleep(seconds)
+        await js.update_stream(found.config)
+        await client.close()
 
     # -- is it well again
 
@@ -258,7 +268,7 @@ async def problems(seed: int, directory: Path) -> str:
                 raise AssertionError(f"seed {seed}, {plan}") from error
             finally:
                 await example.kill()
-        account = Account(ledger, await batches(server.url), example.lag_ns, example.kills, alone=plan.alone)
+        account = Account(ledger, await batches(server.url), example.lag_ns, alone=plan.alone)
     finally:
         server.stop()
     assert (

@@ -8,10 +8,10 @@ import pytest
 
 from daedalus.lease import ranked, rendezvous
 from daedalus_collector.feed import Pair
-from daedalus_collector.sharing import Carried, Share, Takeovers
+from daedalus_collector.sharing import ON_THE_WAY_NS, Carried, Share, Takeovers
 
 SYMBOLS = [f"C{number}/USD" for number in range(40)]
-SILENT_NS = 1_000
+SILENT_NS = 3 * ON_THE_WAY_NS
 
 
 def share(instance: str = "a", redundancy: int = 1, symbols: list[str] | None = None) -> Share:
@@ -58,8 +58,10 @@ def test_a_symbol_is_kept_until_its_new_owner_carries_it_and_our_last_is_stored(
     assert replica.wanted(10**9, 10**9) == set(SYMBOLS)
     now_ns = 2 * 10**9
     replica.hear(Carried("b", now_ns, moving[:1]), now_ns)
+    stored_ns = now_ns + ON_THE_WAY_NS
     assert replica.wanted(now_ns, now_ns - 1) == set(SYMBOLS), "what we received until then is not stored"
-    assert replica.wanted(now_ns + 500, now_ns + 1) == set(SYMBOLS) - {moving[0]}
+    assert replica.wanted(stored_ns, stored_ns - 1) == set(SYMBOLS), "nor what was on its way to us"
+    assert replica.wanted(stored_ns, stored_ns) == set(SYMBOLS) - {moving[0]}
     assert replica.wanted(now_ns + SILENT_NS + 1, now_ns + SILENT_NS) == set(SYMBOLS), "an old word is not believed"
 
 
@@ -73,7 +75,7 @@ def test_a_stop_hands_everything_over() -> None:
     assert replica.wanted(10, 10) == {"C1/USD"}
     replica.hear(Carried("b", 20, ["C1/USD"]), 20)
     replica.wanted(20, 19)
-    assert replica.wanted(21, 20) == set()
+    assert replica.wanted(21 + ON_THE_WAY_NS, 20 + ON_THE_WAY_NS) == set()
     replica.joined([])
     assert replica.wanted(21, 0) == set()
 
@@ -86,13 +88,13 @@ def test_a_vouched_takeover_is_no_gap() -> None:
     replica, takeovers = share(), Takeovers(100, 10)
     replica.joined(["a", "b"])
     takeovers.took([PAIR], 1_000)
-    takeovers.hear(Carried("b", 2_000, ["C1/USD"]))
+    takeovers.hear(Carried("b", 2 * ON_THE_WAY_NS, ["C1/USD"]))
     assert takeovers.waits(PAIR), "before our first record nobody can vouch for it"
     takeovers.began(PAIR, 1_050)
     replica.hear(Carried("b", 1_049, ["C1/USD"]), 1_060)
-    takeovers.hear(Carried("b", 1_049, ["C1/USD"]))
-    assert takeovers.unvouched(replica, 1_060) == [], "its records until then may be lost yet"
-    takeovers.hear(Carried("b", 1_050, ["C1/USD"]))
+    takeovers.hear(Carried("b", 1_049 + ON_THE_WAY_NS, ["C1/USD"]))
+    assert takeovers.unvouched(replica, 1_060) == [], "its records until then, and what was on its way, may be lost yet"
+    takeovers.hear(Carried("b", 1_050 + ON_THE_WAY_NS, ["C1/USD"]))
     assert len(takeovers) == 0
     assert takeovers.unvouched(replica, 10**9) == []
 
