@@ -10,12 +10,13 @@ LEASES       a key-value bucket whose entries expire: who owns what, who is ther
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import nats.errors
 import structlog
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, KeyValueConfig, StorageType, StreamConfig
-from nats.js.errors import BadRequestError, NotFoundError
+from nats.js.errors import BadRequestError, NotFoundError, ServiceUnavailableError
 
 from daedalus.config import Nats
 from daedalus.naming import CATALOG_STREAM, CHECKPOINT_BUCKET, LEASE_BUCKET, UPLOADS_STREAM, shard_stream
@@ -59,23 +60,31 @@ def stream_configs(config: Nats) -> list[StreamConfig]:
     return [*shards, *logs]
 
 
+def bucket_configs(config: Nats) -> list[KeyValueConfig]:
+    """Every key-value bucket."""
+    return [
+        KeyValueConfig(bucket=CHECKPOINT_BUCKET, history=1, max_bytes=_BUCKET_BYTES),
+        KeyValueConfig(bucket=LEASE_BUCKET, history=1, max_bytes=_BUCKET_BYTES, ttl=config.lease_seconds),
+    ]
+
+
 async def ensure_streams(js: JetStreamContext, config: Nats) -> None:
     """Create what is missing and bring limits up to the configuration; safe to call from every service at once.
 
-    Waits for a server whose JetStream is not ready yet.
+    Waits for a server that went away, or whose JetStream is not ready yet.
     """
-    for stream in stream_configs(config):
+    missing = {
+        **{str(stream.name): partial(_ensure, js, stream) for stream in stream_configs(config)},
+        **{bucket.bucket: partial(js.create_key_value, bucket) for bucket in bucket_configs(config)},
+    }
+    for name, create in missing.items():
         while True:
             try:
-                await _ensure(js, stream)
+                await create()
                 break
-            except (nats.errors.TimeoutError, nats.errors.NoRespondersError) as error:
-                _log.warning("JetStream did not answer", stream=stream.name, error_type=type(error).__name__)
+            except (nats.errors.TimeoutError, nats.errors.NoRespondersError, ServiceUnavailableError) as error:
+                _log.warning("JetStream did not answer", stream=name, error_type=type(error).__name__)
                 await asyncio.sleep(1.0)
-    await js.create_key_value(KeyValueConfig(bucket=CHECKPOINT_BUCKET, history=1, max_bytes=_BUCKET_BYTES))
-    await js.create_key_value(
-        KeyValueConfig(bucket=LEASE_BUCKET, history=1, max_bytes=_BUCKET_BYTES, ttl=config.lease_seconds)
-    )
 
 
 async def _ensure(js: JetStreamContext, stream: StreamConfig) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import nats.errors
 import pytest
+from nats.js.api import KeyValueConfig
+from nats.js.errors import ServiceUnavailableError
+from nats.js.kv import KeyValue
 
 from daedalus import broker, catalog, streams
 from daedalus.config import Nats
 from daedalus.errors import EXIT_CONFIG, PermanentError
-from daedalus.naming import CATALOG_STREAM
+from daedalus.naming import CATALOG_STREAM, LEASE_BUCKET
 from support.nats import NatsServer, free_port
 from support.processes import Process
 
@@ -71,8 +76,6 @@ async def test_streams_are_made_with_limits_and_updated(nats_server: NatsServer)
     """Streams are created with explicit limits, by several services at once, and follow the configuration later."""
     client = await broker.connect(nats_server.url, "test")
     js = client.jetstream()
-    import asyncio
-
     await asyncio.gather(*(streams.ensure_streams(js, Nats(shards=2, max_mb=100)) for _ in range(4)))
     for name in ("MD-0", "MD-1"):
         config = (await js.stream_info(name)).config
@@ -81,6 +84,23 @@ async def test_streams_are_made_with_limits_and_updated(nats_server: NatsServer)
     config = (await js.stream_info("MD-1")).config
     assert (config.max_bytes, config.duplicate_window) == (100_000_000, 60)
     assert (await js.stream_info(CATALOG_STREAM)).config.max_bytes == 1_024_000_000
+    await client.close()
+
+
+async def test_start_outlives_an_outage(nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that goes away while the buckets are made is waited for."""
+    client = await broker.connect(nats_server.url, "test")
+    js = client.jetstream()
+    create, refused = js.create_key_value, [nats.errors.TimeoutError(), ServiceUnavailableError()]
+
+    async def away(config: KeyValueConfig) -> KeyValue:
+        if refused:
+            raise refused.pop()
+        return await create(config)
+
+    monkeypatch.setattr(js, "create_key_value", away)
+    await streams.ensure_streams(js, Nats(lease_seconds=7))
+    assert (await js.stream_info(f"KV_{LEASE_BUCKET}")).config.max_age == 7
     await client.close()
 
 
