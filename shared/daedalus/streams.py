@@ -10,6 +10,7 @@ LEASES       a key-value bucket whose entries expire: who owns what, who is ther
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import nats.errors
@@ -73,7 +74,7 @@ async def ensure_streams(js: JetStreamContext, config: Nats) -> None:
 
     Waits for a server that went away, or whose JetStream is not ready yet.
     """
-    missing = {
+    missing: dict[str, Callable[[], Awaitable[object]]] = {
         **{str(stream.name): partial(_ensure, js, stream) for stream in stream_configs(config)},
         **{bucket.bucket: partial(js.create_key_value, bucket) for bucket in bucket_configs(config)},
     }
