@@ -25,14 +25,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 import structlog
 from nats.aio.client import Client
-from nats.micro import add_service
+from nats.errors import FlushTimeoutError
+from nats.micro import service as micro
 from nats.micro.request import Request
-from nats.micro.service import EndpointConfig, ServiceConfig
 from prometheus_client import CollectorRegistry, Gauge, Info
 
 from daedalus import __version__, config_file, governor, logs, memory
@@ -89,9 +90,9 @@ class Service:
     async def announce(self, nats: Client) -> None:
         """Answer NATS' service discovery ($SRV.PING, INFO, STATS) and requests for this process's status."""
         kind = f"daedalus-{self.name}"
-        registered = await add_service(
+        registered = micro.Service(
             nats,
-            ServiceConfig(
+            micro.ServiceConfig(
                 name=kind,
                 version=__version__,
                 description=f"Daedalus {self.name}",
@@ -99,12 +100,14 @@ class Service:
                 stats_handler=lambda _: self.status(),
             ),
         )
+        with suppress(FlushTimeoutError):  # it went away a moment ago; what is subscribed is so again when it is back
+            await registered.start()
 
         async def answer(request: Request) -> None:
             await request.respond(msgspec.json.encode(self.status()))
 
         subject = f"daedalus.{self.name}.{self.instance}.status"
-        await registered.add_endpoint(EndpointConfig(name="status", subject=subject, handler=answer))
+        await registered.add_endpoint(micro.EndpointConfig(name="status", subject=subject, handler=answer))
 
     def status(self) -> dict[str, object]:
         """Readiness, problems, uptime, and every metric of the process, by its Prometheus name."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
-import subprocess
-import sys
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import nats.errors
 import pytest
@@ -15,9 +15,11 @@ from nats.js.errors import ServiceUnavailableError
 from nats.js.kv import KeyValue
 
 from daedalus import broker, catalog, streams
-from daedalus.config import Nats
+from daedalus.config import Config, Nats
 from daedalus.errors import EXIT_CONFIG, PermanentError
 from daedalus.naming import CATALOG_STREAM, LEASE_BUCKET
+from daedalus.service import Service
+from support import launcher
 from support.nats import NatsServer, free_port
 from support.processes import Process
 
@@ -33,14 +35,14 @@ def test_mistakes_end_with_78_and_start_nothing(tmp_path: Path, service: str) ->
     """Every service refuses a configuration with mistakes at once, with exit code 78 and all of them."""
     path = tmp_path / "config.yaml"
     path.write_text("nats: {shards: 0}\nstorage: {backend: ftp}\n")
-    command = [sys.executable, "-m", f"daedalus_{service}", "--config", str(path)]
+    command = [f"daedalus_{service}", "--config", str(path)]
     for extra in ([], ["--check-config"]):
-        ended = subprocess.run([*command, *extra], capture_output=True, text=True, timeout=30, check=False)
+        ended = launcher.run(*command, *extra)
         assert ended.returncode == EXIT_CONFIG
         assert "nats.shards: expected int >= 1, was 0" in ended.stderr
         assert "storage.backend: expected one of local, s3, was 'ftp'" in ended.stderr
     path.write_text("")
-    ended = subprocess.run([*command, "--check-config"], capture_output=True, text=True, timeout=30, check=False)
+    ended = launcher.run(*command, "--check-config")
     assert (ended.returncode, ended.stdout) == (0, f"{path}: ok\n")
 
 
@@ -88,9 +90,15 @@ async def test_streams_are_made_with_limits_and_updated(nats_server: NatsServer)
 
 
 async def test_start_outlives_an_outage(nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that goes away while the buckets are made is waited for."""
+    """A server that goes away while the buckets are made, or the service announces itself, is waited for."""
     client = await broker.connect(nats_server.url, "test")
     js = client.jetstream()
+    service = Service("writer", Config(), argparse.Namespace(instance="w-1"))
+    with monkeypatch.context() as gone:
+        gone.setattr(client, "flush", AsyncMock(side_effect=nats.errors.FlushTimeoutError))
+        await service.announce(client)
+    status = await client.request("daedalus.writer.w-1.status", timeout=5)
+    assert json.loads(status.data)["service"] == "writer"
     create, refused = js.create_key_value, [nats.errors.TimeoutError(), ServiceUnavailableError()]
 
     async def away(config: KeyValueConfig) -> KeyValue:
