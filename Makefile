@@ -7,8 +7,9 @@ BIN := $(VENV)/bin
 PEERS := .venv-bench
 DISTRIBUTIONS := shared services/collector services/writer services/sync services/supervisor
 export UV_SYSTEM_CERTS := 1
+unexport PYTHONDONTWRITEBYTECODE  # else every process that a test starts compiles all that it imports
 
-.PHONY: help env run demo check test simulate chaos e2e images bench lock format clean
+.PHONY: help env run demo check test simulate chaos e2e images bench soak lock format clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,19 +36,22 @@ check: env ## Lint, format, types
 	$(BIN)/mypy $(DISTRIBUTIONS:%=%/daedalus*) compose/local tests
 
 test: env ## Every test that needs no Docker
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist worksteal --ignore=tests/e2e
 
 simulate: env ## The writer's commit under every fault, by seed, in virtual time; SEEDS=100000 for more
 	@PYTHONPATH=tests:compose $(BIN)/python -m simulation --seeds $(or $(SEEDS),10000)
 
-chaos: env ## Real writers and a real server, killed, frozen, cut off, 200 rounds of 10 s; ROUNDS=20 for fewer
-	@PYTHONPATH=tests:compose $(BIN)/python -m chaos --rounds $(or $(ROUNDS),200) --first $(or $(FIRST),0)
+chaos: env ## Real writers and a real server, killed, frozen, cut off, 200 rounds of 10 s, 3 at a time; ROUNDS=20 for fewer
+	@PYTHONPATH=tests:compose $(BIN)/python -m chaos --rounds $(or $(ROUNDS),200) --first $(or $(FIRST),0) --jobs $(or $(JOBS),3)
 
 e2e: env ## The containers: needs a Docker engine
 	$(BIN)/python -m pytest -m e2e tests/e2e
 
 bench: env $(PEERS)/.ready ## Measure against what there is to beat, 20 minutes; BENCH=--quick for minutes
 	@PYTHONPATH=compose:tests $(BIN)/python -m benchmarks $(BENCH)
+
+soak: env ## The writer for 30 minutes, which are 10 hours of the load: its memory stays flat, nothing is lost; MINUTES=120 for more
+	@PYTHONPATH=compose $(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),30)
 
 $(PEERS)/.ready: benchmarks/requirements.txt
 	@$(PYTHON) -m venv $(PEERS)

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from support.nats import NatsServer
+
+hypothesis.settings.register_profile("daedalus", deadline=None)  # a busy machine is slow, which is no defect
+hypothesis.settings.load_profile("daedalus")
 
 
 @pytest.fixture

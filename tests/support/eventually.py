@@ -8,8 +8,8 @@ import time
 from collections.abc import Awaitable, Callable
 
 
-async def eventually(condition: Callable[[], bool | Awaitable[bool]], what: str, seconds: float = 20.0) -> None:
-    """Return when the condition holds. Raises AssertionError when it does not in time."""
+async def eventually(condition: Callable[[], bool | Awaitable[bool]], what: str, seconds: float = 60.0) -> None:
+    """Return when the condition holds. Raises AssertionError when it does not in time, which a busy machine takes, too."""
     deadline = time.monotonic() + seconds
     while True:
         held = condition()

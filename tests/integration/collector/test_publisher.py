@@ -72,7 +72,7 @@ class Publishing:
             await self.publisher.put_away()
 
     async def drained(self) -> None:
-        await asyncio.wait_for(self.publisher.drained(), 20)
+        await asyncio.wait_for(self.publisher.drained(), 60)
 
 
 @contextlib.asynccontextmanager
@@ -208,7 +208,7 @@ async def test_an_old_batch_is_looked_up_before_it_is_sent_again(nats_server: Na
         answers = asyncio.Event()
         made.publisher._answered = lambda *_: answers.set()  # type: ignore[method-assign]  # acknowledgements get lost
         made.add(50)
-        await asyncio.wait_for(answers.wait(), 10)
+        await asyncio.wait_for(answers.wait(), 60)
         await eventually(lambda: _holds(js, 5), "the batches are stored")
         first.cancel()
         await asyncio.wait({first})

@@ -25,7 +25,7 @@ REPOSITORY = Path(__file__).parents[3]
 
 def test_demo_ends_with_nothing_lost(tmp_path: Path) -> None:
     """The demo ends by itself with a table in which every stage has what the exchange sent, and a query that runs."""
-    command = [sys.executable, "-m", "local", "demo", "--seconds", "8", "--root", str(tmp_path / "demo")]
+    command = [sys.executable, "-m", "local", "demo", "--seconds", "5", "--root", str(tmp_path / "demo")]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "compose")}
     ended = subprocess.run(
         command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=100, check=False

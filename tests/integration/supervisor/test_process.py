@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from daedalus_supervisor import status
+from support import launcher
 from support.eventually import eventually
 from support.nats import NatsServer, free_port
 from support.processes import Process
@@ -31,9 +31,8 @@ def supervisor(nats_server: NatsServer, tmp_path: Path) -> Iterator[Process]:
     process.kill()
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "daedalus_supervisor", "status", *arguments]
-    return subprocess.run(line, check=False, capture_output=True, text=True, timeout=20)
+def command(*arguments: str) -> launcher.Ended:
+    return launcher.run("daedalus_supervisor", "status", *arguments)
 
 
 async def test_page_and_command(supervisor: Process, tmp_path: Path) -> None:

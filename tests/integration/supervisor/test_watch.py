@@ -23,6 +23,7 @@ from daedalus_supervisor.limits import Limits
 from daedalus_supervisor.metrics import Metrics
 from daedalus_supervisor.status import ServiceStatus, Status
 from daedalus_supervisor.watch import Watch
+from support.eventually import eventually
 from support.nats import NatsServer
 
 
@@ -207,16 +208,20 @@ async def test_server_away_and_back(stage: Stage) -> None:
     """While NATS is away the last view stands; when it is back so is the report."""
     await stage.polled()
     stage.server.kill()
+
+    async def missed() -> bool:
+        return ("broker_away", "NATS") in found(await stage.polled())
+
+    await eventually(missed, "it is missed")
     status = await stage.polled(2)
-    assert ("broker_away", "NATS") in found(status)
     assert one(status, "writer").state == "ready", "nobody could be asked: that makes nobody missing"
     assert len(status.streams) == 3
     stage.server.start()
-    for _ in range(40):
-        status = await stage.polled()
-        if status.healthy:
-            break
-    assert status.healthy, status.problems
+
+    async def healthy() -> bool:
+        return (await stage.polled()).healthy
+
+    await eventually(healthy, "it is healthy again")
 
 
 async def test_rubbish_answers_are_counted(stage: Stage) -> None:

@@ -62,7 +62,7 @@ async def test_s3_server_is_killed(
     assert len(await uploads(js)) < SEGMENTS, "the kill came too late to prove anything"
     await eventually(lambda: sync.metric("daedalus_sync_errors_total") > 0, "the failure is counted")
     s3_server.start()
-    await eventually(lambda: acknowledged(js), "every entry is done", 30)
+    await eventually(lambda: acknowledged(js), "every entry is done")
     assert s3_server.objects(bucket) == committed
     assert sorted(upload.key for upload in await uploads(js)) == sorted(committed)
     assert sync.readyz() == "ok\n"
@@ -82,7 +82,7 @@ async def test_nats_server_is_killed(
     nats_server.kill()
     await asyncio.sleep(0.2)
     nats_server.start()
-    await eventually(lambda: _sent_at_least(sync, SEGMENTS), "uploads go on", 40)
+    await eventually(lambda: _sent_at_least(sync, SEGMENTS), "uploads go on")
     assert s3_server.objects(bucket) == committed
     assert sorted(upload.key for upload in await uploads(js)) == sorted(committed)
 

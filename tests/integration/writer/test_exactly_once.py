@@ -35,7 +35,7 @@ def configure(
     return path
 
 
-async def wait_until_read(writer: Process, market: Market, seconds: float = 30.0) -> None:
+async def wait_until_read(writer: Process, market: Market, seconds: float = 60.0) -> None:
     """Until the writer's own count of what it read covers what was sent since it started."""
     deadline = time.monotonic() + seconds
     while writer.metric("daedalus_writer_received_records_total") < sum(market.sent.values()):
@@ -82,8 +82,8 @@ async def test_killed_writer_and_server_lose_and_double_nothing(
     chance = random.Random(7)
     now_ns = time.time_ns()
     begun, killed, killed_server = time.monotonic(), 0, 0
-    next_kill, next_server_kill = begun + 1.0, begun + 2.5
-    while time.monotonic() - begun < 9:
+    next_kill, next_server_kill = begun + 1.0, begun + 2.0
+    while killed < 5 or killed_server < 2:
         await market.publish(client.jetstream(), market.batch(now_ns))
         if time.monotonic() > next_kill:
             writer.kill()
@@ -95,8 +95,6 @@ async def test_killed_writer_and_server_lose_and_double_nothing(
             nats_server.start()
             killed_server += 1
             next_server_kill = time.monotonic() + 3
-    assert killed >= 4
-    assert killed_server >= 2
     await wait_until_drained(writer, client.jetstream(), shards)
     assert writer.stop() == 0
     check_exactly_once(tmp_path / "data", market)
@@ -163,14 +161,14 @@ async def test_replicas_share_shards_and_take_over(nats_server: NatsServer, tmp_
     market = Market(symbols=8, shards=4)
     replicas = [Process("writer", config, tmp_path) for _ in range(3)]
     events = {
-        2: replicas[0].start,
-        3: replicas[1].start,
-        5: replicas[0].kill,
-        7: replicas[2].start,
-        9: replicas[1].terminate,
+        0: replicas[0].start,
+        1: replicas[1].start,
+        3: replicas[0].kill,
+        5: replicas[2].start,
+        7: replicas[1].terminate,
     }
     begun = time.monotonic()
-    while (seconds := time.monotonic() - begun) < 13:
+    while (seconds := time.monotonic() - begun) < 9:
         await market.publish(client.jetstream(), market.batch(time.time_ns()))
         for at in [at for at in events if seconds > at]:
             events.pop(at)()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from daedalus_writer.verify import log_stream
 from daedalus_writer.verify.output import Output
 from daedalus_writer.verify.places import Bucket, File, Place, Tree
 from daedalus_writer.verify.verification import Verification
+from support import launcher
 from support.batches import HOUR, Market, segments
 from support.nats import NatsServer, free_port
 from support.processes import Process
@@ -92,11 +91,9 @@ def counted(told: Told) -> dict[str, int]:
     return {name: told[-1][name] for name in names if told[-1][name]}
 
 
-def command(*arguments: object) -> tuple[int, str, str]:
+def command(*arguments: object) -> launcher.Ended:
     """As a script would run it."""
-    line = [sys.executable, "-m", "daedalus_writer", "verify", *map(str, arguments)]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
-    return done.returncode, done.stdout, done.stderr
+    return launcher.run("daedalus_writer", "verify", *map(str, arguments))
 
 
 async def test_what_a_writer_wrote_is_complete(

@@ -11,6 +11,7 @@ from ccxt.async_support.base.ws.client import Client
 
 from simulator import Rates, Simulator
 from simulator.addresses import rewritten
+from support.eventually import eventually
 
 SYMBOLS = {
     "binance": "BTC/USDT",
@@ -63,6 +64,26 @@ async def test_ccxt_watches_several_symbols_at_once(name: str) -> None:
         assert simulator.counts().subscriptions[name] == dict.fromkeys(("orderbook", "ticker", "trade"), symbols)
 
 
+@pytest.mark.parametrize(("name", "most"), [("bybit", 60), ("okx", 500)])
+async def test_ccxt_fetches_the_trades_that_were_streamed(name: str, most: int) -> None:
+    """The same ones, as many as the exchange tells; with other ids where it is told to."""
+    symbol = SYMBOLS[name]
+    async with Simulator([name], rates=Rates(0, 0, 0)) as simulator, _exchange(simulator, name) as exchange:
+        watching = asyncio.create_task(exchange.watch_trades(symbol))
+        await eventually(lambda: "trade" in simulator.counts().subscriptions[name], "subscribed")
+        await simulator.burst(name, "trade", 600)
+        await watching
+        streamed = exchange.trades[symbol]
+        told = await exchange.fetch_trades(symbol, limit=500)
+        assert len(told) == most
+        fields = ("id", "timestamp", "price", "amount", "side")
+        kept = {trade["id"]: [trade[field] for field in fields] for trade in streamed}
+        assert all(kept[trade["id"]] == [trade[field] for field in fields] for trade in told)
+        assert int(told[-1]["id"]) == simulator.last_trade_id(name, symbol)
+        simulator.renumber(name)
+        assert not kept.keys() & {trade["id"] for trade in await exchange.fetch_trades(symbol)}
+
+
 async def test_ccxt_accepts_the_continuity_of_binance_s_deltas() -> None:
     """After hundreds of deltas its book equals the REST snapshot, to the last nonce."""
     symbol = SYMBOLS["binance"]
@@ -103,7 +124,7 @@ async def test_every_record_that_was_counted_reaches_ccxt_s_handlers(
         setattr(exchange, parser, parse)
         await exchange.load_markets()
         watching = [asyncio.create_task(watch(symbol)) for watch in (exchange.watch_trades, exchange.watch_order_book)]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not {"trade", "orderbook"} <= set(simulator.counts().subscriptions[name]):
                 await asyncio.sleep(0.01)
             await simulator.burst(name, "trade", 200, symbol)

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from simulator import Rates, Simulator
-from unit.simulator.wire import COINBASE, get, messages, opened, post, rest, subscribed_coinbase
+from unit.simulator.wire import COINBASE, WAIT_SECONDS, get, messages, opened, post, rest, subscribed_coinbase
 
 TESTS = Path(__file__).parents[2]
 STILL = Rates(0, 0, 0)
@@ -113,14 +113,14 @@ async def test_the_command_prints_one_line_when_ready_and_ends_on_a_signal(numbe
         env={**os.environ, "PYTHONPATH": str(TESTS)}, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert process.stdout is not None
-    line = (await asyncio.wait_for(process.stdout.readline(), 10)).decode()
+    line = (await asyncio.wait_for(process.stdout.readline(), WAIT_SECONDS)).decode()
     assert line.startswith("simulator ready on http://127.0.0.1:")
     url = line.split()[-1]
     async with aiohttp.ClientSession() as session, session.ws_connect(f"{url}/{COINBASE}") as socket:
         await subscribed_coinbase(socket, "ticker", "XRP-USD")
         process.send_signal(number)
-        while (await socket.receive(timeout=5)).type is aiohttp.WSMsgType.TEXT:
+        while (await socket.receive(timeout=WAIT_SECONDS)).type is aiohttp.WSMsgType.TEXT:
             pass
         assert socket.close_code == 1001
-    assert await asyncio.wait_for(process.wait(), 10) == 0
+    assert await asyncio.wait_for(process.wait(), WAIT_SECONDS) == 0
     assert await process.stdout.read() == b""

@@ -17,6 +17,7 @@ from unit.simulator.wire import (
     COINBASE,
     KRAKEN,
     OKX,
+    WAIT_SECONDS,
     get,
     message,
     messages,
@@ -260,7 +261,7 @@ async def test_a_slow_consumer_is_disconnected_and_holds_nothing_up(monkeypatch:
         mask = bytes(4)
         for _ in range(30):
             writer.write(bytes([0x81, 0x80 | len(subscribe)]) + mask + subscribe)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_SECONDS):
             while not simulator.counts().connections["coinbase"].accepted:
                 await asyncio.sleep(0.01)
             while simulator.counts().connections["coinbase"].open:

@@ -10,7 +10,17 @@ import pytest
 from simulator import Recording, Simulator
 from simulator.recording import RecordedFrame
 from simulator.replay import ReplayedBook
-from unit.simulator.wire import BINANCE, BINANCE_COMBINED, Socket, get, message, opened, rest, subscribed_binance
+from unit.simulator.wire import (
+    BINANCE,
+    BINANCE_COMBINED,
+    WAIT_SECONDS,
+    Socket,
+    get,
+    message,
+    opened,
+    rest,
+    subscribed_binance,
+)
 
 FRAMES = Path(os.environ.get("DAEDALUS_FRAMES", Path(__file__).parents[4] / "shared" / "frames"))
 NAME = "binance-spot-btcusdt-20240808.gz"
@@ -135,7 +145,7 @@ async def test_a_recorded_file_is_delivered_whole_at_full_speed() -> None:
 
             async def read(socket: Socket, name: str) -> None:
                 while len(received[name]) < len(expected[name]):
-                    received[name].append((await socket.receive_str(timeout=5)).encode())
+                    received[name].append((await socket.receive_str(timeout=WAIT_SECONDS)).encode())
 
             await subscribed_binance(trades, "btcusdt@trade")
             await subscribed_binance(depth, "btcusdt@depth@100ms")

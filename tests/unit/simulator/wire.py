@@ -15,9 +15,9 @@ BINANCE_COMBINED = "stream.binance.com:9443/stream"
 KRAKEN = "ws.kraken.com/v2"
 OKX = "ws.okx.com:443/ws/v5/public"
 BYBIT = "stream.bybit.com/v5/public/spot"
-WAIT_SECONDS = 5.0
-# What was written to a local socket has arrived by then.
-SILENCE_SECONDS = 0.1
+WAIT_SECONDS = 60.0
+# The simulator is in the same event loop: what is on its way is there after some turns of it, however long they take.
+SILENT_TURNS, TURN_SECONDS = 20, 0.005
 
 Socket = aiohttp.ClientWebSocketResponse
 Message = dict[str, Any]
@@ -53,14 +53,18 @@ async def messages(socket: Socket, count: int) -> list[Message]:
 async def rest(socket: Socket) -> list[Message]:
     """Everything that is still on its way."""
     found: list[Message] = []
-    while True:
+    silent = 0
+    while silent < SILENT_TURNS:
         try:
-            frame = await socket.receive(timeout=SILENCE_SECONDS)
+            frame = await socket.receive(timeout=TURN_SECONDS)
         except TimeoutError:
-            return found
+            silent += 1
+            continue
         if frame.type is not aiohttp.WSMsgType.TEXT:
             return found
+        silent = 0
         found.append(msgspec.json.decode(frame.data, type=Message))
+    return found
 
 
 async def subscribed_coinbase(socket: Socket, channel: str, *products: str) -> list[Message]:

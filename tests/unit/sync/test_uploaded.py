@@ -15,7 +15,7 @@ def sha256_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-@settings(max_examples=25, deadline=None)  # an empty set takes a millisecond to make
+@settings(max_examples=25)  # an empty set takes a millisecond to make
 @given(st.lists(st.text(max_size=20)), st.text(max_size=20))
 def test_is_a_set(paths: list[str], other: str) -> None:
     """It holds what was added and nothing else, each once."""

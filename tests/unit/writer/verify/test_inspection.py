@@ -90,7 +90,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Pristine:
     return made
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     form=st.sampled_from(FORMS),
     channel=st.sampled_from(sorted(MAKE)),
