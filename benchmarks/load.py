@@ -14,6 +14,8 @@ import random
 from array import array
 from collections.abc import Iterator
 
+import msgspec
+
 from daedalus.records import OrderBook, Record, Ticker, Trade
 from daedalus.wire import NS_PER_HOUR
 from daedalus_collector.outbox import ClosedBatch, Line, Outbox, OutboxLimits
@@ -197,17 +199,20 @@ class Load:
         symbols: int = SYMBOLS,
         channels: tuple[str, ...] = CHANNELS,
         rate: float = RATE,
+        linger_ns: int = LINGER_NS,
         seed: int = 1,
     ) -> None:
         draw = random.Random(seed)
         self._draw = draw
         self._now_ns = float(start_ns)
         self._mean_ns = 1e9 / rate
+        self._look_ns = linger_ns // 100
         self.records = 0
         """How many were made so far."""
         self._sources: list[tuple[Outbox, Line, Instrument, str]] = []
+        limits = msgspec.structs.replace(_LIMITS, linger_ns=linger_ns)
         self._outboxes = [
-            Outbox(_exchange(number), f"bench-{number}", f"{seed}", _LIMITS) for number in range(exchanges)
+            Outbox(_exchange(number), f"bench-{number}", f"{seed}", limits) for number in range(exchanges)
         ]
         for outbox in self._outboxes:
             for number in range(symbols):
@@ -233,7 +238,7 @@ class Load:
             now = int(self._now_ns)
             if now >= due:
                 yield from self._closed(now)
-                due = now + 5_000_000
+                due = now + self._look_ns
             outbox, line, instrument, channel = sources[int(draw() * count)]
             outbox.add(line, instrument.record(channel, now))
             self.records += 1

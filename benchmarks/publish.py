@@ -67,12 +67,13 @@ async def fill(url: str, load: Load, records: int) -> float:
     return (load.now_ns - simulated_ns) / 1e9 / (time.monotonic() - began)
 
 
-async def pace(url: str, load: Load, stop: asyncio.Event) -> None:
-    """Publish a load live, second for second, until told to stop."""
+async def pace(url: str, load: Load, stop: asyncio.Event, speed: float = 1.0) -> None:
+    """Publish a load live, `speed` of its seconds in each, until told to stop; nothing of it is left lingering."""
     publisher = Publisher(url)
     await publisher.open()
     began, first_ns = time.monotonic(), load.now_ns
     while not stop.is_set():
-        await publisher.publish(load.until(first_ns + int((time.monotonic() - began) * 1e9)))
+        await publisher.publish(load.until(first_ns + int((time.monotonic() - began) * speed * 1e9)))
         await asyncio.sleep(_STEP_SECONDS)
+    await publisher.publish(load.take(0))
     await publisher.close()

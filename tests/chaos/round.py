@@ -12,7 +12,9 @@ import os
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Literal, get_args
@@ -33,12 +35,17 @@ from support.processes import Process
 
 CONFIG = """
 ingestion: {{flush_interval_seconds: 0.2, segment_max_age_seconds: {age}}}
-nats: {{url: "nats://127.0.0.1:{port}", shards: {shards}, duplicate_window_seconds: 30, lease_seconds: 2, retain_hours: 0}}
+nats: {{url: "nats://127.0.0.1:{port}", shards: {shards}, duplicate_window_seconds: {window}, lease_seconds: 2, retain_hours: 0}}
 storage: {{root: "{root}"}}
 """
 SECONDS = 5.0
-SECONDS_WITH_TRIM = 33.0
-"""A writer trims its stream every 30 s."""
+SECONDS_WITH_TRIM = 40.0
+"""A writer trims its stream every 30 s, and may have been killed in the fifth."""
+WINDOW_SECONDS = 20
+"""What is younger may come again, and is never trimmed."""
+START_SECONDS = STOP_SECONDS = DRAIN_SECONDS = 120.0
+"""Nobody is judged by the clock: that is for a process that hangs."""
+_CRASH_AT = "DAEDALUS_CRASH_AT"
 Fault = Literal["kill_writer", "kill_server", "kill_both", "freeze_writer", "cut_network", "full_disk"]
 
 
@@ -49,11 +56,11 @@ class Plan(msgspec.Struct, frozen=True):
     segment_seconds: float
     faults: list[tuple[float, Fault]]
     crash_at: str | None
-    """Where the first run of the first writer kills itself: a step, and the how-manieth time; every second round."""
+    """Where each writer kills itself once: a step, and the how-manieth time; every second round."""
 
     @property
     def seconds(self) -> float:
-        return SECONDS_WITH_TRIM if (self.crash_at or "").startswith("trimmed") else SECONDS
+        return SECONDS_WITH_TRIM if _step(self.crash_at or "") == "trimmed" else SECONDS
 
 
 def plan_of(seed: int) -> Plan:
@@ -82,20 +89,28 @@ class Round:
         self._network = NetworkCut(self._server.port)
         self._later: list[tuple[float, Callable[[], None]]] = []
         self._started: list[Process] = []
+        self.happened = Counter({f"{plan.shards} shards, {plan.replicas} writers": 1})
+        """What was done, and how the writers ended: for the count over all rounds."""
         config = directory / "config.yaml"
         config.write_text(
-            CONFIG.format(age=plan.segment_seconds, port=self._network.port, shards=plan.shards, root=self._root)
+            CONFIG.format(
+                age=plan.segment_seconds,
+                port=self._network.port,
+                shards=plan.shards,
+                window=WINDOW_SECONDS,
+                root=self._root,
+            )
         )
-        self._writers = [self._writer(config, number) for number in range(plan.replicas)]
+        crash = {_CRASH_AT: plan.crash_at} if plan.crash_at else None
+        self._writers = [
+            Process("writer", config, directory, name=f"writer-{number}", environment=crash)
+            for number in range(plan.replicas)
+        ]
         self._last = Process("writer", config, directory, name="last")
 
     @property
     def _root(self) -> Path:
         return self._disk / "data"
-
-    def _writer(self, config: Path, number: int) -> Process:
-        crash = {"DAEDALUS_CRASH_AT": self.plan.crash_at} if self.plan.crash_at and number == 0 else None
-        return Process("writer", config, self._directory, name=f"writer-{number}", environment=crash)
 
     async def live(self) -> None:
         """Raises AssertionError when something is lost, doubled, or left."""
@@ -121,13 +136,14 @@ class Round:
         plan = self.plan
         client = await broker.connect(self._server.url, "test")
         js = client.jetstream()
-        await ensure_streams(js, Nats(shards=plan.shards, duplicate_window_seconds=30, lease_seconds=2))
+        await ensure_streams(js, Nats(shards=plan.shards, duplicate_window_seconds=WINDOW_SECONDS, lease_seconds=2))
         market = Market(symbols=8, shards=plan.shards, seed=plan.seed)
         self._started += self._writers
         for one in self._writers:
             one.start()
+        await asyncio.to_thread(self._wait_ready)
         begun = time.monotonic()
-        self._later = [(begun + at, getattr(self, fault)) for at, fault in plan.faults]
+        self._later = [(begun + at, partial(self._do, fault)) for at, fault in plan.faults]
         while time.monotonic() - begun < plan.seconds:
             batch = market.batch(time.time_ns())
             await market.publish(js, batch)
@@ -140,8 +156,8 @@ class Round:
         await asyncio.to_thread(self._stop_all)
         self._started.append(self._last)
         self._last.start()
-        await wait_until_drained(self._last, js, plan.shards)
-        assert await asyncio.to_thread(self._last.stop) == 0
+        await wait_until_drained(self._last, js, plan.shards, DRAIN_SECONDS)
+        assert await asyncio.to_thread(self._last.stop, STOP_SECONDS) == 0
         self._check(market, {entry.path for entry in await catalog_entries(client)})
         await client.close()
 
@@ -152,15 +168,32 @@ class Round:
             due[1]()
         for one in self._writers:
             if not one.running:
-                one.forget("DAEDALUS_CRASH_AT")
+                self._ended(one)
                 one.start()
+
+    def _do(self, fault: Fault) -> None:
+        self.happened[fault] += 1
+        getattr(self, fault)()
+
+    def _ended(self, one: Process) -> None:
+        """By itself: who kills one starts it again."""
+        crashed = one.exit_code == -signal.SIGKILL
+        self.happened[f"crash at {_step(one.forget(_CRASH_AT))}" if crashed else f"exit code {one.exit_code}"] += 1
+
+    def _wait_ready(self) -> None:
+        """Python takes seconds to start where others work too, and a fault before that does nothing."""
+        deadline = time.monotonic() + START_SECONDS
+        while not all(one.ready() for one in self._writers):
+            assert time.monotonic() < deadline, "\n".join(one.told() for one in self._writers)
+            time.sleep(0.1)
+            self._act()
 
     def _stop_all(self) -> None:
         for one in self._writers:
             one.terminate()
         for one in self._writers:
-            if one.running:
-                one.wait(60)
+            one.wait(STOP_SECONDS)
+            self._ended(one)
 
     def _check(self, market: Market, committed: set[str]) -> None:
         check_exactly_once(self._root, market)
@@ -173,21 +206,25 @@ class Round:
     # --- what is done to them
 
     def kill_writer(self) -> None:
-        self._random.choice(self._writers).kill()
+        one = self._random.choice(self._writers)
+        one.kill()
+        one.start()
 
     def kill_server(self) -> None:
         self._server.kill()
         self._server.start()
 
     def kill_both(self) -> None:
-        self.kill_writer()
+        one = self._random.choice(self._writers)
+        one.kill()
         self.kill_server()
+        one.start()
 
     def freeze_writer(self) -> None:
         """Longer than its lease or not."""
         pid = self._random.choice(self._writers).pid
-        os.kill(pid, signal.SIGSTOP)
-        self._do_later(self._random.uniform(0.3, 4.0), lambda: _thaw(pid))
+        _send(pid, signal.SIGSTOP)
+        self._do_later(self._random.uniform(0.3, 4.0), lambda: _send(pid, signal.SIGCONT))
 
     def cut_network(self) -> None:
         self._network.cut()
@@ -209,9 +246,13 @@ class Round:
         self._later.append((time.monotonic() + seconds, act))
 
 
-def _thaw(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):  # it was killed meanwhile
-        os.kill(pid, signal.SIGCONT)
+def _send(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it was killed a moment ago
+        os.kill(pid, number)
+
+
+def _step(crash_at: str) -> str:
+    return crash_at.partition(":")[0]
 
 
 async def _publish_again(js: JetStreamContext, batch: tuple[str, wire.Batch]) -> None:

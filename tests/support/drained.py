@@ -14,9 +14,11 @@ from daedalus_writer.commit_log import persistently
 from support.processes import Process
 
 
-async def wait_until_drained(writer: Process, js: JetStreamContext, shards: int) -> None:
-    """Until this writer has every shard and has read it to its end."""
-    deadline = time.monotonic() + 45
+async def wait_until_drained(writer: Process, js: JetStreamContext, shards: int, seconds: float = 45) -> None:
+    """Until this writer has every shard, has read it to its end, and would drain it if it were stopped: one that still
+    starts just ends.
+    """
+    deadline = time.monotonic() + seconds
     for shard in range(shards):
         last = (await persistently(lambda shard=shard: js.stream_info(f"MD-{shard}"), "asking")).state.last_seq  # type: ignore[misc]
         while f'daedalus_writer_sequence{{shard="{shard}"}} {float(last)}' not in await asyncio.to_thread(
@@ -24,6 +26,7 @@ async def wait_until_drained(writer: Process, js: JetStreamContext, shards: int)
         ):
             assert time.monotonic() < deadline, writer.told()
             await asyncio.sleep(0.2)
+    await asyncio.to_thread(writer.wait_ready, seconds)
 
 
 async def catalog_entries(client: Client) -> list[catalog.Entry]:

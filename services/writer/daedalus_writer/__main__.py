@@ -51,10 +51,12 @@ async def serve(service: Service) -> None:
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(ownership.run(settled))
-            await settled.wait()
-            service.health.started()
-            await service.stopping.wait()
-            ownership.stop()
+            try:
+                await settled.wait()
+                service.health.started()
+                await service.stopping.wait()
+            finally:
+                ownership.stop()  # also when we are cancelled: nats-py may swallow that, and `run` would go on for ever
     finally:
         await broker.close(nats)
         disk.close()
