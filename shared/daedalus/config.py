@@ -172,7 +172,7 @@ class Nats(Section, frozen=True):
     max_mb: Annotated[int, Meta(ge=16)] = 4096
     """Bytes on disk of all shards together. A full stream refuses new batches; what it accepted, it keeps."""
     retain_hours: SecondsOrZero = 6.0
-    """How much committed history the streams keep for live readers, when there is room."""
+    """How much committed history the streams keep for live readers, when there is room; `duplicate_window_seconds` at least."""
     duplicate_window_seconds: Annotated[int, Meta(ge=10, le=3600)] = 120
     """How long JetStream remembers message ids; a collector that was away for longer looks its batches up."""
     lease_seconds: Annotated[int, Meta(ge=2, le=300)] = 10

@@ -2,6 +2,9 @@
 
 A lease is created only where there is none and renewed only at its own revision, so two holders never both succeed. A
 holder that cannot renew in time has to let go by itself: `held` says so without asking anyone.
+
+Entries expire by the server's wall clock. When that one steps back, a dead holder's entry stays for as long as the step; so
+whoever sees an entry unchanged for longer than a lease, by a clock of its own that never steps, takes it for dead too.
 """
 
 from __future__ import annotations
@@ -44,6 +47,28 @@ def _weight(member: str, item: str) -> bytes:
     return hashlib.blake2b(f"{member}\0{item}".encode(), digest_size=8).digest()
 
 
+class Unchanged:
+    """How long entries have been at one revision: a holder that lives changes it with each renewal. Pure."""
+
+    def __init__(self, limit_seconds: float) -> None:
+        self._limit = limit_seconds
+        self._since: dict[str, tuple[int, float]] = {}
+
+    def too_long(self, key: str, revision: int, now: float) -> bool:
+        """Note what was seen at a moment, which must not lie before the answer. True: it was the same already longer than
+        the limit ago.
+        """
+        seen, since = self._since.get(key, (0, now))
+        if seen != revision:
+            self._since[key] = (revision, now)
+            return False
+        return now - since > self._limit
+
+    def keep(self, keys: Collection[str]) -> None:
+        """Forget all others."""
+        self._since = {key: seen for key, seen in self._since.items() if key in keys}
+
+
 class Lease:
     """One key. Not held until `acquire` returns True; lost when it was not renewed within its TTL."""
 
@@ -55,6 +80,7 @@ class Lease:
         self._ttl = ttl_seconds
         self._revision = 0
         self._until = 0.0
+        self._others = Unchanged(ttl_seconds)
 
     @classmethod
     async def of(cls, js: JetStreamContext, key: str, holder: str, ttl_seconds: float) -> Lease:
@@ -66,7 +92,9 @@ class Lease:
         return time.monotonic() < self._until
 
     async def acquire(self) -> bool:
-        """Take the lease if nobody has it, or renew our own. False: somebody else has it, or NATS does not answer."""
+        """Take the lease if nobody has it, or its holder has not renewed it for its whole life; or renew our own. False:
+        somebody else has it, or NATS does not answer.
+        """
         asked = time.monotonic()
         try:
             self._revision = await self._taken()
@@ -102,13 +130,35 @@ class Lease:
                 present = await self._bucket.get(self.key)
             except nats.js.errors.KeyNotFoundError:
                 return await self._bucket.create(self.key, self._holder)
-            if present.value != self._holder or present.revision is None:
-                raise
-            return await self._bucket.update(self.key, self._holder, last=present.revision)
+            revision = present.revision or 0
+            if present.value != self._holder:
+                if not self._others.too_long(self.key, revision, time.monotonic()):
+                    raise
+                holder = (present.value or b"").decode(errors="replace")
+                _log.warning("lease of a silent holder was taken over", key=self.key, holder=holder)
+            return await self._bucket.update(self.key, self._holder, last=revision)
 
 
-async def members(js: JetStreamContext, prefix: str) -> list[str]:
-    """The last tokens of all live keys below a prefix, sorted. Raises nats' errors when JetStream does not answer."""
-    subject = f"$KV.{LEASE_BUCKET}.{prefix}."
-    info = await js.stream_info(f"KV_{LEASE_BUCKET}", subjects_filter=f"{subject}>")
-    return sorted(found.removeprefix(subject) for found in info.state.subjects or {})
+class Members:
+    """The live keys below a prefix, each the lease of one replica."""
+
+    def __init__(self, js: JetStreamContext, prefix: str, ttl_seconds: float) -> None:
+        self._js = js
+        self._subject = f"$KV.{LEASE_BUCKET}.{prefix}."
+        self._entries = Unchanged(ttl_seconds)
+
+    async def live(self) -> list[str]:
+        """Their last tokens, sorted. Raises nats' errors when JetStream does not answer."""
+        stream = f"KV_{LEASE_BUCKET}"
+        info = await self._js.stream_info(stream, subjects_filter=f"{self._subject}>")
+        present = info.state.subjects or {}
+        found = []
+        for subject in present:
+            try:
+                entry = await self._js.get_last_msg(stream, subject)
+            except nats.js.errors.NotFoundError:
+                continue  # it has just expired
+            if not self._entries.too_long(subject, entry.seq or 0, time.monotonic()):
+                found.append(subject.removeprefix(self._subject))
+        self._entries.keep(present)
+        return sorted(found)

@@ -164,8 +164,13 @@ class Service:
 Serve = Callable[[Service], Awaitable[None]]
 
 
-def run(name: str, serve: Serve, add_arguments: Callable[[argparse.ArgumentParser], None] = lambda _: None) -> int:
-    """A service's command line and its whole life; returns the exit code."""
+def run(
+    name: str,
+    serve: Serve,
+    add_arguments: Callable[[argparse.ArgumentParser], None] = lambda _: None,
+    make_loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> int:
+    """A service's command line and its whole life; returns the exit code. `make_loop`: of asyncio, if none is given."""
     arguments = _parse(name, add_arguments)
     logs.configure(name, arguments.log_level)
     try:
@@ -181,7 +186,8 @@ def run(name: str, serve: Serve, add_arguments: Callable[[argparse.ArgumentParse
         _log.warning("start was held back: too many starts in ten minutes", delay_seconds=delay)
         time.sleep(delay)
     service = Service(name, config, arguments)
-    code = asyncio.run(_live(service, serve))
+    with asyncio.Runner(loop_factory=make_loop) as runner:
+        code = runner.run(_live(service, serve))
     if code == 0:
         governor.note_clean_stop(starts)
     return code

@@ -1,7 +1,7 @@
 """The message format on JetStream: a batch of records of one exchange and channel, symbols side by side.
 
     Batch = [version, exchange, channel, hour, instance, boot, counter, [Part, …]]      MessagePack
-    Part  = [symbol, market_id, count, [record, …]]
+    Part  = [symbol, market_id, count, [record, …], gap_ns]
 
 The records of a symbol stand together, so a reader that sorts by symbol never looks at a single record; and a batch
 never crosses an hour of receive time, so neither does a part.
@@ -29,6 +29,8 @@ class Part(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The exchange's own name for the market."""
     count: int
     records: msgspec.Raw
+    gap_ns: int = 0
+    """Where a gap of the symbol begins that is over and not written down yet, or 0: should that never happen, the next run's does."""
 
 
 class Batch(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -69,24 +71,25 @@ def append_record(buffer: bytearray, record: Record) -> None:
     _encoder.encode_into(record, buffer, -1)
 
 
-def part(symbol: str, market_id: str, count: int, records: bytes | bytearray) -> Part:
+def part(symbol: str, market_id: str, count: int, records: bytes | bytearray, gap_ns: int = 0) -> Part:
     """Close a buffer of `count` appended records into a part."""
-    return Part(symbol, market_id, count, msgspec.Raw(array(count, records)))
+    return Part(symbol, market_id, count, msgspec.Raw(array(count, records)), gap_ns)
 
 
-def bodies(records: bytes | msgspec.Raw | memoryview) -> memoryview:
-    """The records of a part without the array's header, so that parts can be put together without decoding them.
+def bodies(records: bytes | msgspec.Raw) -> bytes:
+    """The records of a part without the array's header, so that parts can be put together without decoding them; in
+    memory of their own, which keeps no message alive.
 
     Raises WireError when it is no MessagePack array.
     """
-    view = memoryview(records)
-    head = view[0] if view else 0
+    whole = bytes(records)  # two copies of a few hundred bytes cost less than a view and one
+    head = whole[0] if whole else 0
     if head == 0xDD:
-        return view[5:]
+        return whole[5:]
     if head == 0xDC:
-        return view[3:]
+        return whole[3:]
     if head & 0xF0 == 0x90:
-        return view[1:]
+        return whole[1:]
     raise WireError(f"records: expected a MessagePack array, found first byte {head:#04x}")
 
 

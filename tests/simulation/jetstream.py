@@ -100,7 +100,8 @@ class Stream:
             del self.messages[one.sequence]
         self.last = min(self.last, last)
         self.first = min(self.first, self.last + 1)
-        self._ids = {one.message_id: one.sequence for one in self.messages.values() if one.message_id is not None}
+        for one in lost:
+            self._ids.pop(one.message_id or "", None)  # what was trimmed is known: the writer keeps it for the window
         return lost
 
 

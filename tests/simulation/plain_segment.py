@@ -5,7 +5,8 @@ The commit, its files and their names stay the writer's own. Every twentieth see
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -22,7 +23,7 @@ class Rows(NamedTuple):
     """What stands here for a record batch."""
 
     key: Key
-    records: list[Record]
+    pieces: Iterable[list[Record]]
 
 
 class PlainSegment:
@@ -32,7 +33,7 @@ class PlainSegment:
         self._file = path.open("wb")
 
     def write(self, rows: Rows) -> None:
-        for record in rows.records:
+        for record in chain.from_iterable(rows.pieces):
             self._file.write(msgspec.json.encode((rows.key, record)) + b"\n")
 
     def close(self, metadata: Mapping[str, str]) -> None:

@@ -57,7 +57,9 @@ class Plan(msgspec.Struct, frozen=True):
     starts_before_hour_seconds: float
     segment_seconds: float
     quiet_seconds: float
-    """How long the last writer stays after all is read: the stream is trimmed every 30 s."""
+    """How long the last writer stays after all is read: the stream is trimmed every 30 s, as a rule."""
+    trim_seconds: float
+    """Between two looks of a writer for what it may trim."""
     faults: list[tuple[float, Fault]]
     deaths: list[Death]
     """Of the first runs of writers, one after the other."""
@@ -84,6 +86,7 @@ def plan_of(seed: int) -> Plan:
         quiet_seconds=31.0 if random.random() < 0.02 else 0.0,
         faults=faults,
         deaths=[_death(random) for _ in range(random.choice((0, 0, 1, 1, 2, 3)))],
+        trim_seconds=random.choice((0.0, 1.0, 30.0)),
     )
 
 

@@ -19,6 +19,8 @@ from daedalus.naming import CATALOG_STREAM, CHECKPOINT_BUCKET
 from daedalus.streams import ensure_streams
 from daedalus_writer.reader import Message, Reader
 from daedalus_writer.recovery import iso
+from daedalus_writer.segment import Position
+from daedalus_writer.trimming import trim
 from simulation.client import SimulatedClient, as_client
 from simulation.jetstream import Server
 from simulation.network import Network
@@ -137,3 +139,48 @@ async def test_reader_starts_where_it_is_told(side: Side) -> None:
     await asyncio.sleep(0.05)
     await side.js.publish("md.0.x.trade", b"new")
     assert (await later)[1][0].data == b"new"
+
+
+async def published(side: Side, count: int) -> list[Position]:
+    """Put messages into the stream; returns the places of all that are there."""
+    for number in range(count):
+        await side.js.publish("md.0.x.trade", str(number).encode())
+    state = (await side.js.stream_info("MD-0")).state
+    _, messages = await read(side, {"deliver_policy": "all"}, state.messages)
+    return [message.position for message in messages]
+
+
+async def first_and_count(side: Side) -> tuple[int, int]:
+    state = (await side.js.stream_info("MD-0")).state
+    return state.first_seq, state.messages
+
+
+async def test_trim_takes_what_is_committed(side: Side) -> None:
+    """Up to the position, and of that what is older than what is to be retained; nothing before the first commit."""
+    positions = await published(side, 6)
+    await trim(side.client, 0, Position(0, 0), 0.0)
+    await trim(side.client, 0, positions[3], 3600.0)
+    assert await first_and_count(side) == (1, 6)
+    await trim(side.client, 0, positions[3], 0.0)
+    assert await first_and_count(side) == (5, 2)
+    await trim(side.client, 0, positions[1], 0.0)
+    assert await first_and_count(side) == (5, 2)
+
+
+async def test_trim_spares_sequences_that_are_used_again(side: Side) -> None:
+    """After the stream was rolled back nothing is trimmed by a position from before, for the messages that have its
+    sequences now may not have been read; by a new position it is."""
+    before = await published(side, 6)
+    client: object = side.client
+    if isinstance(client, SimulatedClient):
+        client.server.stream("MD-0").roll_back(3)
+    else:
+        await side.js.delete_stream("MD-0")  # as good as a power cut that took it all
+        await ensure_streams(side.js, Nats())
+        await published(side, 3)
+    now = await published(side, 2)
+    for position in before[3:]:
+        await trim(side.client, 0, position, 0.0)
+    assert await first_and_count(side) == (1, 5)
+    await trim(side.client, 0, now[3], 0.0)
+    assert await first_and_count(side) == (5, 1)

@@ -14,6 +14,7 @@ from daedalus.catalog import decode_entry
 from daedalus.config import Config, Ingestion, Nats, Storage
 from daedalus.naming import CATALOG_STREAM, CHECKPOINT_BUCKET, LEASE_BUCKET, shard_stream
 from daedalus.wire import NS_PER_HOUR
+from daedalus_writer import shard as shard_writer
 from daedalus_writer.metrics import Metrics
 from simulation import plain_segment
 from simulation.client import SimulatedClient
@@ -62,7 +63,7 @@ class World:
                 pull_batch=self.random.choice((8, 256)),
                 max_open_segments=self.random.choice((2, 100)),
             ),
-            nats=Nats(shards=plan.shards, lease_seconds=_LEASE_SECONDS, retain_hours=0),
+            nats=Nats(shards=plan.shards, lease_seconds=_LEASE_SECONDS, retain_hours=0, duplicate_window_seconds=0),
             storage=Storage(root=str(root)),
         )
         self.writers = Writers(self)
@@ -82,6 +83,7 @@ class World:
             dice=SimpleNamespace(token_hex=lambda size: self.random.randbytes(size).hex()),
             step=self._passed,
         )
+        found.append(Seam("_TRIM_SECONDS", shard_writer._TRIM_SECONDS, self.plan.trim_seconds))
         if not self.plan.parquet:
             found += plain_segments(plain_segment.PlainSegment, plain_segment, plain_segment.Rows)
         return found
@@ -170,9 +172,8 @@ class World:
         self._stepped_ns += int(self.random.choice((0.5, 5.0, 60.0, 7200.0)) * 1e9)
 
     def clock_back(self) -> None:
-        """By leases a little only: JetStream's entries expire by this clock, so those of a dead replica would stay."""
-        steps = (0.5, 5.0) if self.plan.by_lease else (0.5, 5.0, 60.0, 7200.0)
-        self._stepped_ns -= int(self.random.choice(steps) * 1e9)
+        """The server's, too, by which the leases of dead replicas expire."""
+        self._stepped_ns -= int(self.random.choice((0.5, 5.0, 60.0, 7200.0)) * 1e9)
 
     def power_cut(self) -> None:
         """Writers and server are on one machine, the collectors on another."""

@@ -137,7 +137,7 @@ class Writers:
         server = self._world.server
         return all(
             any(
-                consumer.owner is last.connection and consumer.next > consumer.stream.last
+                consumer.owner is last.connection and consumer.pending() == 0
                 for consumer in server.consumers(shard_stream(shard))
             )
             for shard in range(self._world.plan.shards)

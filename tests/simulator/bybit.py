@@ -24,6 +24,8 @@ from simulator.window import Window
 
 DEPTHS = (1, 50, 200, 1000)
 MOST_TOPICS = 10
+# Of spot over REST: GET /v5/market/recent-trade.
+MOST_TRADES = 60
 # Of a request that is no JSON; Bybit answers it like any other.
 ILLEGAL = "error:request expect json"
 
@@ -61,10 +63,19 @@ class Bybit:
                 category = query.get("category", "")
                 listed = self.market.products.values() if category == "spot" else ()
                 return Reply(frames.instruments(category, listed, now_ns, self.market.delisted))
+            case "v5/market/recent-trade":
+                return self._trades(query)
             case "v5/market/time":
                 time = {"timeSecond": str(now_ns // 1_000_000_000), "timeNano": str(now_ns)}
                 return Reply(msgspec.json.encode({"retCode": 0, "retMsg": "OK", "result": time}))
         return None
+
+    def _trades(self, query: Mapping[str, str]) -> Reply:
+        product = self._products.get(query.get("symbol", ""))
+        if product is None or query.get("category") != "spot":
+            return Reply(b'{"retCode":10001,"retMsg":"Not supported symbols","result":{},"retExtInfo":{},"time":0}')
+        limit = min(MOST_TRADES, int(query.get("limit", MOST_TRADES)))
+        return Reply(frames.rest_trades(product, self.market.last_trades(product.symbol, limit)))
 
     def accepts(self, path: str) -> bool:
         return path.strip("/") == "v5/public/spot"

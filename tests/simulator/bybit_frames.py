@@ -68,6 +68,26 @@ def trades(product: Product, events: Sequence[Trade], now_ns: int) -> bytes:
     return _data(f"publicTrade.{name}", "snapshot", f"[{listed}]", now_ns)
 
 
+def rest_trades(product: Product, events: Iterable[Trade]) -> bytes:
+    """The answer of ``/v5/market/recent-trade``."""
+    listed = [
+        {
+            "execId": str(event.id),
+            "symbol": market_id(product),
+            "price": _price(product, event.price),
+            "size": _amount(product, event.amount),
+            "side": event.side.capitalize(),
+            "time": str(event.time_ns // 1_000_000),
+            "isBlockTrade": False,
+            "isRPITrade": False,
+            "seq": str(event.id),
+        }
+        for event in events
+    ]
+    result = {"category": "spot", "list": listed}
+    return msgspec.json.encode({"retCode": 0, "retMsg": "OK", "result": result, "retExtInfo": {}})
+
+
 def ticker(product: Product, event: Ticker, now_ns: int) -> bytes:
     """Without bid and ask: a spot ticker has none. Every frame is a whole one."""
     name, quote_decimals = market_id(product), product.price_decimals + product.amount_decimals

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from simulator.book import Book, Change
 from simulator.product import Product
@@ -78,6 +79,8 @@ class Market:
         self.products = {product.symbol: product for product in products}
         self.delisted: set[str] = set()
         """Still in the REST list, but not traded. Kraken tells."""
+        self.rest_ids_from = 0
+        """What a trade's id is more over REST: on KuCoin and HTX it is not the stream's."""
         self._seed, self._levels = seed, levels
         self._states: dict[str, _Product] = {}
 
@@ -125,6 +128,11 @@ class Market:
     def history(self, symbol: str) -> list[Trade]:
         """Oldest first, as far back as REST goes."""
         return list(self._state(symbol).history)
+
+    def last_trades(self, symbol: str, limit: int) -> list[Trade]:
+        """As REST tells them, newest first."""
+        told = self.history(symbol)[-limit:]
+        return [replace(trade, id=trade.id + self.rest_ids_from) for trade in reversed(told)]
 
     def ticker(self, symbol: str, time_ns: int) -> Ticker:
         state = self._state(symbol)

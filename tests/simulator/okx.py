@@ -22,6 +22,8 @@ from simulator.window import Window
 DEPTH = 400
 # What the number of a book moves by at an update; 7 to 93 were seen live (docs.rs/crate/tickvault/0.1.1, venue/okx.rs).
 STEP = 7
+# Over REST: GET /api/v5/market/trades, 100 without a limit.
+MOST_TRADES = 500
 
 
 class Argument(msgspec.Struct):
@@ -56,9 +58,18 @@ class Okx:
             case "api/v5/public/instruments":
                 listed = self.market.products.values() if query.get("instType") == "SPOT" else ()
                 return Reply(frames.instruments(listed, self.market.delisted))
+            case "api/v5/market/trades":
+                return self._trades(query)
             case "api/v5/public/time":
                 return Reply(msgspec.json.encode({"code": "0", "msg": "", "data": [{"ts": str(now_ns // 1_000_000)}]}))
         return None
+
+    def _trades(self, query: Mapping[str, str]) -> Reply:
+        product = self._products.get(query.get("instId", ""))
+        if product is None:
+            return Reply(b'{"code":"51001","data":[],"msg":"Instrument ID doesn\'t exist."}')
+        limit = min(MOST_TRADES, int(query.get("limit", "100")))
+        return Reply(frames.rest_trades(product, self.market.last_trades(product.symbol, limit)))
 
     def accepts(self, path: str) -> bool:
         return path.strip("/") == "ws/v5/public"

@@ -75,6 +75,23 @@ def trade(product: Product, event: Trade) -> bytes:
     return _data("trades", product, data)
 
 
+def rest_trades(product: Product, events: Iterable[Trade]) -> bytes:
+    """The answer of ``/api/v5/market/trades``."""
+    data = [
+        {
+            "instId": market_id(product),
+            "side": event.side,
+            "sz": _amount(product, event.amount),
+            "px": _price(product, event.price),
+            "source": "0",
+            "tradeId": str(event.id),
+            "ts": str(event.time_ns // 1_000_000),
+        }
+        for event in events
+    ]
+    return msgspec.json.encode({"code": "0", "msg": "", "data": data})
+
+
 def ticker(product: Product, event: Ticker, now_ns: int) -> bytes:
     quote_decimals = product.price_decimals + product.amount_decimals
     fields = {

@@ -176,6 +176,10 @@ class Simulator:
         """Of what happened on the market, written or not."""
         return self._markets[exchange].history(symbol)[-1].id
 
+    def renumber(self, exchange: str) -> None:
+        """Let REST tell other ids of trades than the stream from now on. OKX and Bybit."""
+        self._markets[exchange].rest_ids_from = 10**9
+
     async def pause(self) -> None:
         """Stop what happens on the markets and write out what is queued. Pings and heartbeats go on."""
         self._clock.pause()

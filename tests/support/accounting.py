@@ -68,8 +68,10 @@ class Account:
                     continue
                 pair = Pair(batch.channel, part.symbol)
                 self.of_runs.setdefault((pair, f"{batch.instance}.{batch.boot}"), []).extend(found)
-                merged, _ = merger.merged((batch.exchange, *pair), batch.instance, part, found)
-                self.records.setdefault(pair, []).extend(wire.decode_records(batch.channel, merged.records))
+                encoded = wire.bodies(part.records)
+                encoded, kept = merger.merged((batch.exchange, *pair), batch.instance, encoded, found)
+                merged = wire.decode_records(batch.channel, wire.array(kept, encoded))
+                self.records.setdefault(pair, []).extend(merged)
         self.delay_ns = LEAST_NS + max(lag_ns, self._delay_ns())
 
     def problems(self, windows: Iterable[Window]) -> Iterator[str]:

@@ -123,6 +123,9 @@ class _Link:
         self.refusals: list[tuple[Request | None, str]] = []
         self.discards: list[tuple[str, str]] = []
 
+    def drain(self) -> None:
+        """Frames are taken as they come."""
+
     def send(self, request: Request, after_seconds: float = 0.0) -> None:
         self.sent.append((request, after_seconds))
 

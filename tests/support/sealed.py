@@ -8,7 +8,7 @@ from pathlib import Path
 from daedalus.catalog import Entry
 from daedalus.config import Config, Ingestion, Nats, Storage
 from daedalus.records import Record
-from daedalus.wire import NS_PER_HOUR, append_record, part
+from daedalus.wire import NS_PER_HOUR, append_record
 from daedalus_writer.commit import Sealer, publish_file
 from daedalus_writer.layout import Folders, Key
 from daedalus_writer.segment import START, Position, Segment
@@ -47,10 +47,9 @@ class Sealed:
         buffer = bytearray()
         for record in records:
             append_record(buffer, record)
-        own = part(symbol, "XBTUSD", len(records), buffer)
-        segment.append(own, len(records), Position(sequences[0], 10**18), 0)
+        segment.append(bytes(buffer), len(records), Position(sequences[0], 10**18), 0)
         segment.last = Position(sequences[1], 10**18)
-        [(offset, _)] = self._spool.write([(len(records), bytes(segment.buffer))])
+        [(offset, _)] = self._spool.write([segment.unload(0)])
         segment.frames.append(offset)
         entry = self._sealer.seal(segment, self._spool, len(records) if channel == "gap" else gaps)
         publish_file(entry, self._folders.room, self._folders.ready)

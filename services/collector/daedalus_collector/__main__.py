@@ -17,6 +17,7 @@ from typing import Literal
 
 import msgspec
 import structlog
+import uvloop
 from nats.aio.client import Client
 
 from daedalus import broker
@@ -26,7 +27,7 @@ from daedalus.errors import ConfigError
 from daedalus.exchanges import ALIASES
 from daedalus.service import Service, run
 from daedalus.streams import ensure_streams
-from daedalus_collector import feeds, stored
+from daedalus_collector import feeds, stored, timeframes
 from daedalus_collector.backfill import Backfill
 from daedalus_collector.checks import outbox_check, silence_check, subscriptions_check
 from daedalus_collector.feed import RAW, Pair
@@ -42,7 +43,7 @@ from daedalus_collector.recall import Recall
 from daedalus_collector.recorder import Recorder
 from daedalus_collector.sharing import Share
 from daedalus_collector.spill import Spill
-from daedalus_collector.trade_history import fetched, numbered
+from daedalus_collector.trade_history import numbered
 
 TICK_SECONDS = 1.0
 LEAVE_SECONDS = 30.0
@@ -76,8 +77,8 @@ async def serve(service: Service) -> None:
     make = _feed_maker(name, listing, config, keys, metrics, outbox.boot)
     feed = Lanes(make, recorder, metrics, recorder.know_markets)
     feed.frame_sink, feed.on_ended = recorder, recorder.frames_over
-    if fetched(name, exchange):
-        recorder.backfill = Backfill(ALIASES.get(name, name), exchange.endpoint, feed.market_ids, recorder, metrics)
+    backfill = Backfill(ALIASES.get(name, name), exchange.endpoint, feed.market_ids, feed.trades, recorder, metrics)
+    recorder.backfill = backfill
     _watch(service, exchange, metrics, outbox, spill, publisher, feed)
     recall = await _recall(service, connection, name, outbox.boot, spill)
     peers = _peers(service, connection, name, exchange, feed, recorder, publisher, recall, pairs)
@@ -92,9 +93,8 @@ async def serve(service: Service) -> None:
             feeding := tasks.create_task(feed.run()),
             peering := tasks.create_task(peers.run()),
             tasks.create_task(listing.run(peers.listed)),
+            tasks.create_task(backfill.run()),
         ]
-        if recorder.backfill is not None:
-            running.append(tasks.create_task(recorder.backfill.run()))
         service.health.started()
         await service.stopping.wait()
         deadline = time.monotonic() + config.supervisor.ingestion_shutdown_timeout - DRAIN_MARGIN_SECONDS
@@ -117,6 +117,7 @@ def _exchange(service: Service) -> tuple[str, Exchange]:
     if name not in configured:
         known = ", ".join(configured) or "none is configured"
         raise ConfigError([f"--exchange: expected one of the configured exchanges ({known}), was {name!r}"])
+    timeframes.check(name, configured[name])
     return name, configured[name]
 
 
@@ -237,7 +238,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main() -> int:
-    return run("collector", serve, _arguments)
+    return run("collector", serve, _arguments, uvloop.new_event_loop)
 
 
 if __name__ == "__main__":

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
+import time
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import structlog
 from ccxt.base.errors import BaseError, DDoSProtection, ExchangeNotAvailable, RateLimitExceeded
 
 from daedalus.config import Exchange, Ingestion
 from daedalus.exchanges import ALIASES
+from daedalus.records import Trade
 from daedalus_collector import loader, quirks
 from daedalus_collector.backoff import Backoff
 from daedalus_collector.cadence import LastRecords
@@ -23,11 +26,14 @@ from daedalus_collector.corrected import corrected
 from daedalus_collector.endpoint import localized
 from daedalus_collector.feed import Pair, Sink
 from daedalus_collector.metrics import Metrics
+from daedalus_collector.native.rest import RestError
 from daedalus_collector.pace import Pace
 from daedalus_collector.plan import WatchCall, plan
 from daedalus_collector.raw_frames import RawFrames
 from daedalus_collector.record_mapper import RecordMapper
+from daedalus_collector.records_from_ccxt import trade_record
 from daedalus_collector.retry_after import retry_after_seconds
+from daedalus_collector.slimmed import slimmed
 from daedalus_collector.subscription import Subscription
 from daedalus_collector.tap import Listener, TapClient
 from daedalus_collector.tapped import tapped
@@ -129,8 +135,23 @@ class CcxtFeed:
             for subscription in self._subscriptions:
                 tasks.create_task(self._keep(subscription))
 
+    def drain(self) -> None:
+        """Frames are handed on as they come."""
+
     async def close(self) -> None:
         await self._connections.close()
+
+    async def trades(self, symbol: str, since_ms: int | None) -> list[Trade]:
+        """See `daedalus_collector.feeds.Fetching`."""
+        if not self.exchange.has.get("fetchTrades"):
+            raise RestError("ccxt fetches no trades of this exchange")
+        try:
+            told = await self.exchange.fetch_trades(symbol, since_ms, quirks.FETCHED_TRADES.get(self._exchange_id))
+            now_ns = time.time_ns()
+            trades = [msgspec.structs.replace(trade_record(trade, now_ns), source="backfill") for trade in told]
+        except Exception as error:  # the edge of the connection: anything a strange answer does to ccxt
+            raise RestError(f"{type(error).__name__}: {error}"[:200], self._failed(error)) from error
+        return [trade for trade in trades if trade.id is not None and trade.timestamp_us is not None]
 
     def problems(self) -> dict[str, str]:
         if self._loading is not None:
@@ -224,9 +245,11 @@ def make_exchange(
     exchange_class = checked(exchange_class, exchange_id)
     if raw is not None and raw.only:
         exchange_class = unparsed(exchange_class)
-    exchange = exchange_class(
+    asked = {symbol for symbols in settings.channels.symbols().values() for symbol in symbols}
+    exchange = slimmed(exchange_class, asked)(
         {
             "enableRateLimit": True,
+            "enableLastHttpResponse": False,  # nobody reads it, and a list of markets is megabytes
             "apiKey": secrets.get("api_key", ""),
             "secret": secrets.get("api_secret", ""),
             "password": secrets.get("password", ""),

@@ -112,7 +112,11 @@ class Connections:
         if (seconds := asked_seconds(error)) > 0:
             client.last_retry_after = None  # ccxt's own wait for it has no bound
             self._on_asked(seconds)
-        self._drop(client, "connection_lost", str(error))
+        if isinstance(error, InvalidNonce):
+            self._metrics.errors["sequence_gap"] += 1
+            self._drop(client, "sequence_gap", str(error))
+        else:
+            self._drop(client, "connection_lost", str(error))
 
     def on_bad_frame(self, client: TapClient, error: Exception) -> None:
         detail = _detail(error)

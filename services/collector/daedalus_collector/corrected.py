@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ccxt.base.errors import ExchangeError
+from ccxt.base.errors import ExchangeError, InvalidNonce
 
 from daedalus_collector.bybit import bybit
 
@@ -56,6 +56,24 @@ def _bitstamp(exchange_class: Any) -> Any:
             orderbook["timestamp"] = orderbook["nonce"] // 1_000  # ccxt takes the whole second beside it
 
     return Bitstamp
+
+
+def _coinbase(exchange_class: Any) -> Any:
+    class Coinbase(exchange_class):  # type: ignore[misc]  # ccxt has no types
+        def handle_message(self, client: Any, message: Any) -> None:
+            """Give a connection up on which messages are missing. All of its messages are numbered, whatever channel they are
+            of (docs.cdp.coinbase.com/advanced-trade/docs/ws-overview, "Sequence numbers"); ccxt does not look at it.
+            """
+            number = message.get("sequence_num")
+            if number is not None:
+                expected = client.__dict__.get("next_number", number)
+                client.__dict__["next_number"] = number + 1
+                if number != expected:
+                    client.reset(InvalidNonce(f"expected message {expected}, was {number}"))
+                    return
+            super().handle_message(client, message)
+
+    return Coinbase
 
 
 def _coinbaseexchange(exchange_class: Any) -> Any:
@@ -118,6 +136,7 @@ _CORRECTIONS: Mapping[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("binance", "binanceus", "binanceusdm", "binancecoinm"), _binance),
     "bitstamp": _bitstamp,
     **dict.fromkeys(("bybit", "bybiteu", "bybitid"), bybit),
+    "coinbase": _coinbase,
     "coinbaseexchange": _coinbaseexchange,
     "kraken": _kraken,
     **dict.fromkeys(("okx", "okxus", "myokx"), _okx),

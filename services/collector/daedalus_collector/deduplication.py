@@ -25,6 +25,9 @@ class RecentIds:
         self._newer.add(id_)
         return True
 
+    def __contains__(self, id_: str) -> bool:
+        return id_ in self._newer or id_ in self._older
+
     def forget(self, id_: str) -> None:
         """The trade was not recorded after all."""
         self._newer.discard(id_)

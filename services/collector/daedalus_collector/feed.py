@@ -53,6 +53,9 @@ class Feed(Protocol):
     async def run(self) -> None:
         """Connect, subscribe, and keep at it until cancelled. Only an error that nobody expected ends it."""
 
+    def drain(self) -> None:
+        """Hand on whatever was received until now."""
+
     async def close(self) -> None:
         """Close every connection, in at most about 5 s. Nothing is handed on afterwards."""
 

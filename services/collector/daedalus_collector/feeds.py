@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from daedalus.config import METHOD_CHANNELS, Exchange, Ingestion
 from daedalus.errors import ConfigError
 from daedalus.exchanges import ALIASES
+from daedalus.records import Trade
 from daedalus_collector.feed import Feed, Sink
 from daedalus_collector.metrics import Metrics
 from daedalus_collector.native import FEEDS
@@ -23,6 +24,14 @@ class AnyFeed(Feed, Protocol):
 
     def frames(self) -> int:
         """WebSocket data frames since the start."""
+
+
+@runtime_checkable
+class Fetching(Protocol):
+    """A feed that can fetch trades of a while ago."""
+
+    async def trades(self, symbol: str, since_ms: int | None) -> list[Trade]:
+        """From then on, or the last ones; all with an id and a time, and marked as fetched. Raises RestError."""
 
 
 def is_native(name: str, settings: Exchange) -> bool:
@@ -61,6 +70,6 @@ def make(
     """
     if is_native(name, settings):
         return FEEDS[ALIASES.get(name, name)](name, settings, ingestion, secrets, sink, metrics, raw)
-    from daedalus_collector.ccxt_feed import CcxtFeed  # noqa: PLC0415  # 16 MB that a native feed does without
+    from daedalus_collector.ccxt_feed import CcxtFeed  # noqa: PLC0415  # 13 MB that a native feed does without
 
     return CcxtFeed(name, settings, ingestion, secrets, sink, metrics, raw)

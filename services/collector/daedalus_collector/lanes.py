@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
-from daedalus.records import RawFrame, Record
+from daedalus.records import RawFrame, Record, Trade
 from daedalus_collector.feed import FrameSink, Pair, Sink
-from daedalus_collector.feeds import AnyFeed
+from daedalus_collector.feeds import AnyFeed, Fetching
 from daedalus_collector.metrics import Metrics
+from daedalus_collector.native.rest import RestError
 from daedalus_collector.raw_frames import place_of
 
 MOST_LANES = 4
@@ -135,6 +136,13 @@ class Lanes:
         lane = self._from.get(pair)
         return lane is not None and lane.carries(pair)
 
+    async def trades(self, symbol: str, since_ms: int | None) -> list[Trade]:
+        """See `daedalus_collector.feeds.Fetching`."""
+        lane = self._from.get(Pair("trade", symbol))
+        if lane is None or not isinstance(lane.feed, Fetching):
+            raise RestError(f"{symbol} is with no feed that fetches trades")
+        return await lane.feed.trades(symbol, since_ms)
+
     # -- a lane's sink
 
     def began(self, lane: Lane, pair: Pair, received_ns: int) -> bool:
@@ -176,6 +184,10 @@ class Lanes:
             while True:
                 await asyncio.sleep(TIDY_SECONDS)
                 await self._tidy(time.monotonic())
+
+    def drain(self) -> None:
+        for lane in self._lanes:
+            lane.feed.drain()
 
     async def close(self) -> None:
         await asyncio.gather(*(lane.feed.close() for lane in self._lanes))

@@ -112,15 +112,16 @@ class Listing:
 
 def active_symbols(name: str, settings: Exchange) -> list[str]:
     """Ask the exchange, through ccxt. Blocks; not for a thread that runs a loop. Raises OSError."""
-    from ccxt.base.errors import BaseError  # noqa: PLC0415  # 16 MB that only patterns need
+    from ccxt.base.errors import BaseError  # noqa: PLC0415  # 13 MB that only patterns need
 
     from daedalus_collector import loader, quirks  # noqa: PLC0415
+    from daedalus_collector.slimmed import slimmed  # noqa: PLC0415
 
     exchange_id = ALIASES.get(name, name)
 
     async def load() -> list[str]:
         options = {**quirks.CONFIG.get(exchange_id, {}), **settings.options.ccxt}
-        exchange = loader.load(exchange_id)({"enableRateLimit": True, "options": options})
+        exchange = slimmed(loader.load(exchange_id), ())({"enableRateLimit": True, "options": options})
         if settings.endpoint:
             exchange.urls["api"] = localized(exchange.urls["api"], settings.endpoint)
         try:

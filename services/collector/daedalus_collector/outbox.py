@@ -75,7 +75,7 @@ class _Batch:
 class Line:
     """One symbol and channel in the outbox: keep it, and hand it to `add`."""
 
-    __slots__ = ("channel", "market_id", "part", "shard", "subject", "symbol")
+    __slots__ = ("channel", "gap_ns", "market_id", "part", "shard", "subject", "symbol")
 
     def __init__(self, channel: str, symbol: str, market_id: str, shard: int, subject: str) -> None:
         self.channel = channel
@@ -84,6 +84,8 @@ class Line:
         self.shard = shard
         self.subject = subject
         self.part: _Part | None = None
+        self.gap_ns = 0
+        """See `daedalus.wire.Part`."""
 
 
 class Outbox:
@@ -196,6 +198,8 @@ class Outbox:
         if batch is None:
             batch = self._open[line.subject] = _Batch(line, hour, opened_ns)
             self.on_change()
+        elif opened_ns < batch.opened_ns:  # of a connection that was read after another one
+            batch.opened_ns = opened_ns
         part = line.part = _Part(line, batch)
         batch.parts.append(part)
         return part
@@ -213,7 +217,7 @@ class Outbox:
             self.boot,
             self._counter,
             [
-                wire.part(part.line.symbol, part.line.market_id, part.count, part.buffer)
+                wire.part(part.line.symbol, part.line.market_id, part.count, part.buffer, part.line.gap_ns)
                 for part in batch.parts
                 if part.count
             ],

@@ -17,13 +17,13 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from daedalus.config import Nats
-from daedalus.lease import RENEWALS_PER_TTL, Lease, members
+from daedalus.lease import RENEWALS_PER_TTL, Lease, Members
 from daedalus.naming import carried_subject
 from daedalus_collector.feed import Pair
 from daedalus_collector.lanes import Lanes
 from daedalus_collector.publisher import Publisher
 from daedalus_collector.raw_frames import EARLIER_RUN
-from daedalus_collector.recall import Recall
+from daedalus_collector.recall import Past, Recall
 from daedalus_collector.recorder import Recorder
 from daedalus_collector.sharing import Carried, Share, Takeovers
 
@@ -71,6 +71,7 @@ class Peers:
         self._frames_missing = False
         """From an earlier run until every connection of this one is there."""
         self._member: Lease
+        self._members = Members(self._js, f"collectors.{exchange}", self._ttl)
         self._round_lock = asyncio.Lock()
         lanes.on_first = self._takeovers.began
         lanes.elsewhere = self._takeovers.waits
@@ -142,9 +143,10 @@ class Peers:
             try:
                 if not self._share.leaving:
                     await self._member.acquire()
-                self._share.joined(await members(self._js, f"collectors.{self._exchange}"))
+                self._share.joined(await self._members.live())
             except _AWAY as error:
                 _log.warning("replicas could not be read", error_type=type(error).__name__)
+            self._lanes.drain()
             now_ns = time.time_ns()
             stored_ns = self._publisher.stored_ns(now_ns)
             try:
@@ -206,15 +208,15 @@ class Peers:
             before = past[pair]
             if pair.symbol not in alone:
                 self._takeovers.took([pair], time.time_ns())  # what was recalled took its time
-                self._know(pair, before.trade_ids, [])
+                self._know(pair, before, ours=False)
             else:
                 if before.until_ns is not None:
                     self._recorder.interrupted([pair], before.until_ns, *_DOWN)
-                self._know(pair, before.trade_ids, before.trade_received_ns)
+                self._know(pair, before, ours=True)
 
-    def _know(self, pair: Pair, ids: list[str], received_ns: list[int]) -> None:
+    def _know(self, pair: Pair, past: Past, *, ours: bool) -> None:
         if pair.channel == "trade":
-            self._recorder.know_trades(pair.symbol, ids, received_ns)
+            self._recorder.know_trades(pair.symbol, past.trades, ours=ours)
 
     async def _write_unvouched(self, now_ns: int) -> None:
         found = self._takeovers.unvouched(self._share, now_ns)

@@ -86,7 +86,7 @@ def plan(
         methods = METHODS[channel]
         size = options.orderbook_watch_batch_size if channel == "orderbook" else options.watch_batch_size
         size = min(size, quirks.BULK_SIZE.get(exchange_id, size))
-        reason = _refusal(exchange, exchange_id, channel, timeframe)
+        reason = _refusal(exchange, exchange_id, channel)
         arguments = _arguments(exchange_id, channel, depth)
         if reason is not None:
             made.refused.update({Pair(channel, symbol): reason for symbol in known})
@@ -100,16 +100,13 @@ def plan(
     return made
 
 
-def _refusal(exchange: Any, exchange_id: str, channel: str, timeframe: str) -> str | None:
+def _refusal(exchange: Any, exchange_id: str, channel: str) -> str | None:
     """Why the exchange cannot record that channel, and what to do."""
     methods = METHODS[channel]
     if not exchange.has.get(methods.single_has) and exchange.has.get(methods.bulk_has) is not True:
         return f"{exchange_id} streams no {channel} ({methods.single_has}): remove it from the configuration"
     if (exchange_id, channel) in quirks.UNREADABLE:
         return f"{quirks.UNREADABLE[exchange_id, channel]}: remove {methods.single_has} from the configuration"
-    if channel == "ohlcv" and exchange.timeframes and timeframe not in exchange.timeframes:
-        there = ", ".join(exchange.timeframes)
-        return f"{exchange_id} has no candles of {timeframe}: set ohlcv_timeframe to one of {there}"
     return None
 
 

@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+BINANCES = ("binance", "binanceus", "binanceusdm", "binancecoinm")
+OKXS = ("okx", "okxus", "myokx")
+
 CONFIG: dict[str, dict[str, Any]] = {
     # Only spot markets, or load_markets asks the futures hosts too; `ticker` is 24hrTicker with bid and ask, the default
     # miniTicker has none (ccxt; https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams).
@@ -58,6 +61,16 @@ PARAMS: dict[tuple[str, str], dict[str, Any]] = {
 }
 """(ccxt id, channel) → what every watch call of it is given."""
 
+FETCHED_TRADES: dict[str, int] = {
+    # ccxt cuts it to what the exchange takes, or its comment beside `limit` names this much.
+    **dict.fromkeys(
+        ("bingx", "bitfinex", "bitget", "bitvavo", "deribit", "gate", "gateeu", "gemini", "hitbtc", "htx"), 1000
+    ),
+    **dict.fromkeys(("lbank", "poloniex", "xt"), 1000),
+    **dict.fromkeys(OKXS, 500),  # okx.com/docs-v5, "GET / Trades": 500 at the most, 100 by default
+}
+"""How many trades to ask for over REST. Where nothing is written the exchange's own default is taken."""
+
 DERIVED: dict[str, tuple[str, ...]] = {
     "kraken": ("quoteVolume",)  # ccxt multiplies volume and vwap
 }
@@ -98,9 +111,6 @@ def _binance_nonce(info: Mapping[str, Any]) -> int | None:
 def _okx_nonce(info: Mapping[str, Any]) -> int | None:
     return int(info["seqId"]) if "seqId" in info else None  # bbo-tbt
 
-
-BINANCES = ("binance", "binanceus", "binanceusdm", "binancecoinm")
-OKXS = ("okx", "okxus", "myokx")
 
 BIDASK_NONCE: dict[str, Callable[[Mapping[str, Any]], int | None]] = {
     **dict.fromkeys(BINANCES, _binance_nonce),

@@ -9,6 +9,7 @@ from nats.js import JetStreamContext
 
 from daedalus.config import Nats
 from daedalus.naming import CHECKPOINT_BUCKET, batch_subject, shard_of, symbol_token
+from daedalus.records import Trade
 from daedalus_collector.feed import RAW, Pair
 from daedalus_collector.stored import Tail, tail
 
@@ -16,9 +17,8 @@ from daedalus_collector.stored import Tail, tail
 class Past(msgspec.Struct, frozen=True):
     until_ns: int | None
     """Complete until then; None: it was never recorded."""
-    trade_ids: list[str] = []
+    trades: list[Trade] = []
     """The last ones, oldest first."""
-    trade_received_ns: list[int] = []
 
 
 class Recall:
@@ -58,8 +58,7 @@ class Recall:
             until_ns = end.complete_until_ns(pair.symbol, others, self._run)
             if until_ns is None and _key(self._exchange, pair) in known:
                 until_ns = end.oldest_ns if others else end.last_received_ns
-            ids = end.trade_ids.get(pair.symbol, [])
-            found[pair] = Past(until_ns, ids, end.trade_received_ns.get(pair.symbol, []))
+            found[pair] = Past(until_ns, end.trades.get(pair.symbol, []))
         return found
 
     async def frames_until_ns(self, others: Collection[str]) -> int | None:

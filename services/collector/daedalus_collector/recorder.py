@@ -14,13 +14,14 @@ import msgspec
 import structlog
 
 from daedalus.records import Gap, RawFrame, Record, Trade
-from daedalus_collector.continuity import NO_MORE, Continuity, Hole, number_of
-from daedalus_collector.deduplication import RecentIds
+from daedalus_collector.continuity import NO_MORE, Hole, number_of
 from daedalus_collector.feed import RAW, Pair
 from daedalus_collector.gaps import GapBook
 from daedalus_collector.metrics import Metrics
 from daedalus_collector.outbox import Line, Outbox
+from daedalus_collector.overlap import Stretch
 from daedalus_collector.raw_frames import place_of
+from daedalus_collector.series import Missing, Series
 
 if TYPE_CHECKING:
     from daedalus_collector.backfill import Backfill, Wanted
@@ -33,25 +34,10 @@ PENDING_GAPS = 10_000
 _log = structlog.get_logger()
 
 
-class _Series:
-    """What the recorder knows of one pair."""
-
-    __slots__ = ("continuity", "false_alarms", "held", "ids", "line")
-
-    def __init__(self, line: Line, *, dense: bool) -> None:
-        self.line = line
-        self.ids = RecentIds() if line.channel == "trade" else None
-        self.continuity = Continuity() if dense and line.channel == "trade" else None
-        self.held: list[int] = []
-        """The first id of each gap that waits for its backfill."""
-        self.false_alarms = 0
-        """In a row: ids that the exchange does not know over REST either."""
-
-
 class Recorder:
     """Takes the records of the pairs that were asked for. `clock_ns` tells the time of day, `dense` for which
-    symbols the exchange numbers its trades without holes. `backfill` fetches what is missing of them, where it is set. `raw`: whether frames
-    are recorded too, or only they: then what is asked for has neither records nor gaps of its own.
+    symbols the exchange numbers its trades without holes. `backfill` fetches trades that were missed, where it is set. `raw`:
+    whether frames are recorded too, or only they: then what is asked for has neither records nor gaps of its own.
     """
 
     def __init__(
@@ -71,7 +57,7 @@ class Recorder:
         self._clock_ns = clock_ns
         self._gaps = GapBook()
         self._pending: deque[tuple[Pair, Gap]] = deque(maxlen=PENDING_GAPS)
-        self._series: dict[Pair, _Series] = {}
+        self._series: dict[Pair, Series] = {}
         self._gap_lines: dict[str, Line] = {}
         self._raw = raw
         self.admit([*pairs, RAW])
@@ -87,7 +73,7 @@ class Recorder:
         for pair in pairs:
             if pair in self._series or self._raw == ("none" if pair == RAW else "only"):
                 continue
-            self._series[pair] = _Series(self._outbox.line(*pair), dense=self._dense(pair.symbol))
+            self._series[pair] = Series(self._outbox.line(*pair), dense=self._dense(pair.symbol))
             self._gap_lines.setdefault(pair.symbol, self._outbox.line("gap", pair.symbol))
             self._metrics.received[pair.channel] += 0
             self._metrics.sent[pair.channel] += 0
@@ -98,22 +84,16 @@ class Recorder:
             for line in lines.values():
                 line.market_id = market_ids.get(line.symbol, line.market_id)
 
-    def know_trades(self, symbol: str, ids: Sequence[str], received_ns: Sequence[int] = ()) -> None:
-        """Trades that an earlier run recorded, and when. What is missing among them, such as what a crash kept from its
-        gap record, belongs to the gap of this start.
+    def know_trades(self, symbol: str, trades: Sequence[Trade], *, ours: bool = True) -> None:
+        """Trades that an earlier run recorded, or another replica. With `ours` nobody records them now: what is missing
+        among them, such as what a crash kept from its gap record, belongs to the gap of this start.
         """
         pair = Pair("trade", symbol)
         series = self._series.get(pair)
-        if series is None or series.ids is None:
+        if series is None:
             return
-        for id_ in ids:
-            series.ids.add(id_)
-        if series.continuity is None:
-            return
-        for id_, moment_ns in zip(ids, received_ns, strict=False):
-            if (number := number_of(id_)) is not None:
-                series.continuity.add(number, moment_ns)
-        if series.continuity.holes:
+        series.know(trades, ours=ours)
+        if series.continuity is not None and series.continuity.holes:
             since_ns = min(hole.from_ns for hole in series.continuity.holes)
             self.interrupted([pair], since_ns, "collector_down", "the collector was not running")
 
@@ -136,10 +116,14 @@ class Recorder:
         if not self._outbox.add(series.line, record):
             if ids is not None and id_ is not None:
                 ids.forget(id_)  # when the exchange sends it again, it is welcome
+                series.stretch = Stretch()
             metrics.discarded[channel, "outbox_full"] += 1
             if self._gaps.refused(pair, record.received_ns):
                 _log.warning("outbox was full", exchange=metrics.exchange, channel=channel, symbol=pair.symbol)
-        elif self._gaps.refusals and (gap := self._gaps.accepted(pair, self._clock_ns())) is not None:
+            return
+        if id_ is not None and series.continuity is None and isinstance(record, Trade):
+            series.add(record)
+        if self._gaps.refusals and (gap := self._gaps.accepted(pair, self._clock_ns())) is not None:
             self._write(pair, gap)
 
     def frame(self, frame: RawFrame) -> None:
@@ -178,7 +162,7 @@ class Recorder:
             if (gap := self._gaps.resumed(pair, self._clock_ns())) is not None:
                 self._write(pair, gap)
             line = self._series[pair].line
-            self._series[pair] = _Series(
+            self._series[pair] = Series(
                 self._outbox.line(pair.channel, pair.symbol, line.market_id), dense=self._dense(pair.symbol)
             )
 
@@ -194,6 +178,8 @@ class Recorder:
         for pair, gap in self._gaps.pieces(now_ns):
             self._write(pair, gap)
         for pair, series in self._series.items():
+            if not (series.held or self._pending or self._gap_lines[pair.symbol].part):
+                series.line.gap_ns = 0  # its record has left before what comes now
             for hole in series.continuity.alarms(now_ns) if series.continuity is not None else ():
                 self._alarm(pair, series, hole, now_ns)
         self._flush()
@@ -201,53 +187,59 @@ class Recorder:
     # -- what the backfill asks, see `daedalus_collector.backfill.Recovering`
 
     def missing(self, pair: Pair, first: int) -> Hole | None:
-        holes = self._holes(pair, first)
+        series = self._series.get(pair)
+        holes = [] if series is None else series.holes(first)
         if not holes:
             return None
         lowest, highest = min(holes), max(holes)
         return Hole(lowest.first, highest.last, lowest.from_ns, highest.to_ns, explained=True)
 
-    def recover(self, pair: Pair, trade: Trade) -> bool:
-        series = self._series.get(pair)
-        number = number_of(trade.id)
-        if series is None or series.continuity is None or number is None or not series.continuity.misses(number):
+    def recover(self, wanted: Wanted, trade: Trade) -> bool:
+        series = self._series.get(wanted.pair)
+        if series is None or not series.lacks(trade, wanted.missing):
             return False
-        self._metrics.received[pair.channel] += 1
+        channel = wanted.pair.channel
+        self._metrics.received[channel] += 1
         if not self._outbox.add(series.line, trade):
-            self._metrics.discarded[pair.channel, "outbox_full"] += 1
+            self._metrics.discarded[channel, "outbox_full"] += 1
             return False  # it stays missing, and is counted as such
-        series.continuity.add(number, trade.received_ns)
-        if series.ids is not None and trade.id is not None:
-            series.ids.add(trade.id)
+        series.recovered(trade)
         return True
 
     def recovered(self, wanted: Wanted, count: int, why: str) -> None:
-        pair, gap, first, _ = wanted
+        pair, gap, lost, _ = wanted
         series = self._series.get(pair)
-        if series is None or series.continuity is None or first not in series.held:
+        if series is None or lost not in series.held:
             self._write(pair, gap)  # let go meanwhile, so what is missing is not known any more
             return
-        missing = sum(hole.size for hole in self._holes(pair, first))
-        series.continuity.forget(first, self._end(series, first))
-        series.held.remove(first)
+        series.held.remove(lost)
+        missing = None if why else 0
+        if isinstance(lost, int):
+            if series.continuity is None:  # its ids turned out to mean nothing
+                self._write(pair, gap)
+                return
+            missing = sum(hole.size for hole in series.holes(lost))
+            series.forget_holes(lost)
         if gap.cause == "sequence_gap":
             series.false_alarms = series.false_alarms + 1 if why == NO_MORE and not count else 0
         if series.false_alarms >= MOST_FALSE_ALARMS:
             series.continuity = None
             self._metrics.errors["ids_not_dense"] += 1
             _log.error("trade ids have holes of their own", exchange=self._metrics.exchange, symbol=pair.symbol)
-        if gap.cause == "connection_silent" and not missing and not count:
-            return  # a quiet market: the next trade's id proves it
+        if gap.cause == "connection_silent" and missing == 0 and not count:
+            return  # a quiet market: the next trade proves it
         told = f"{gap.detail}; recovered {count} trades over REST"
-        told += f", {missing} are missing: {why}" if missing and why else ""
+        if why and missing != 0:
+            told += f", {'more may be' if missing is None else f'{missing} are'} missing: {why}"
         self._write(pair, msgspec.structs.replace(gap, received_ns=self._clock_ns(), records=missing, detail=told))
 
     def stop(self) -> None:
         """Write down what is still open; nothing may be recorded afterwards."""
         if self.backfill is not None:
             self.backfill.stop()
-        for pair in self._series:
+        for pair, series in self._series.items():
             self._tell_holes(pair)
+            series.line.gap_ns = 0
         for pair, gap in self._gaps.stop(self._clock_ns()):
             self._write(pair, gap)
 
@@ -255,19 +247,15 @@ class Recorder:
     def open_gaps(self) -> int:
         return len(self._gaps.open) + len(self._gaps.refusals)
 
-    def _close(self, pair: Pair, series: _Series, gap: Gap) -> None:
+    def _close(self, pair: Pair, series: Series, gap: Gap) -> None:
         """Write a gap that closed now, or leave it to the backfill."""
-        continuity = series.continuity
-        if continuity is None or continuity.next is None:
+        missing = series.close(gap)
+        if missing is None:
             self._write(pair, gap)
-            return
-        first = continuity.next
-        if gap.cause == "collector_down":
-            first = min([first, *(hole.first for hole in continuity.holes)])
-        continuity.explain(first, gap.from_ns, gap.to_ns)
-        self._recover(pair, series, gap, first)
+        else:
+            self._recover(pair, series, gap, missing)
 
-    def _alarm(self, pair: Pair, series: _Series, hole: Hole, now_ns: int) -> None:
+    def _alarm(self, pair: Pair, series: Series, hole: Hole, now_ns: int) -> None:
         self._recover(pair, series, _missing(pair, hole, now_ns), hole.first)
 
     def _tell_holes(self, pair: Pair) -> None:
@@ -277,21 +265,11 @@ class Recorder:
             if not hole.explained and (opened is None or hole.from_ns < opened.from_ns):
                 self._write(pair, _missing(pair, hole, now_ns))
 
-    def _recover(self, pair: Pair, series: _Series, gap: Gap, first: int) -> None:
-        if self.backfill is not None and self.backfill.offer(pair, gap, first):
-            series.held.append(first)
+    def _recover(self, pair: Pair, series: Series, gap: Gap, missing: Missing) -> None:
+        if self.backfill is not None and self.backfill.offer(pair, gap, missing):
+            series.hold(missing, gap)
         else:
             self._write(pair, gap)
-
-    def _holes(self, pair: Pair, first: int) -> list[Hole]:
-        series = self._series.get(pair)
-        if series is None or series.continuity is None:
-            return []
-        return series.continuity.within(first, self._end(series, first))
-
-    def _end(self, series: _Series, first: int) -> float:
-        """Where the next gap's trades begin."""
-        return min((other for other in series.held if other > first), default=float("inf"))
 
     def _write(self, pair: Pair, gap: Gap) -> None:
         if len(self._pending) == PENDING_GAPS:

@@ -23,9 +23,9 @@ from daedalus.wire import WireError
 from daedalus_collector.outbox import ClosedBatch
 
 TAIL_SEQUENCES = 500
-"""How far back the ids of recorded trades are read at start: of all channels at the default linger a minute, 30 MB at most."""
+"""How far back recorded trades are read at start: of all channels at the default linger a minute, 30 MB at most."""
 SPILLED_TRADES = 1_000
-"""How many ids of a symbol are kept of a spill: as many as the recorder remembers."""
+"""How many trades of a symbol are kept of a spill: as many as the recorder remembers."""
 _FETCH = 200
 _FETCH_SECONDS = 5.0
 
@@ -41,23 +41,24 @@ class Tail(msgspec.Struct):
     """Symbol → who recorded it last (`instance.boot`), and when its last record was received."""
     runs: dict[str, int] = {}
     """`instance.boot` → when the last record of that run was received."""
-    trade_ids: dict[str, list[str]] = {}
-    """Symbol → the ids of its last trades, oldest first."""
-    trade_received_ns: dict[str, list[int]] = {}
-    """The same trades → when they were received."""
+    gaps_ns: dict[str, int] = {}
+    """Symbol → where a gap begins that was over but not written down, or 0."""
+    trades: dict[str, list[Trade]] = {}
+    """Symbol → its last trades that have ids, oldest first."""
 
     def complete_until_ns(self, symbol: str, others: Collection[str], mine: str = "") -> int | None:
         """Until when a symbol is known to be complete, were nobody recording it now. `others`: the replicas that live;
         `mine`: the run that asks.
 
         The last record of the run that had it last, when that run is over; while it goes on, the symbol's own last one.
-        None: it has none in what was read.
+        A gap that this one did not write down any more counts as not complete. None: it has none in what was read.
         """
         if symbol not in self.ends:
             return None
         run, received_ns = self.ends[symbol]
         goes_on = run == mine or run.rpartition(".")[0] in others
-        return received_ns if goes_on else max(received_ns, self.runs[run])
+        until_ns = received_ns if goes_on else max(received_ns, self.runs[run])
+        return min(until_ns, self.gaps_ns.get(symbol) or until_ns)
 
     def note(self, batch: wire.Batch) -> None:
         run = f"{batch.instance}.{batch.boot}"
@@ -71,9 +72,9 @@ class Tail(msgspec.Struct):
             self.runs[run] = max(self.runs.get(run, 0), received_ns)
             if received_ns >= self.ends.get(part.symbol, ("", 0))[1]:
                 self.ends[part.symbol] = (run, received_ns)
+                self.gaps_ns[part.symbol] = part.gap_ns
             trades = [record for record in records if isinstance(record, Trade) and record.id is not None]
-            self.trade_ids.setdefault(part.symbol, []).extend(str(trade.id) for trade in trades)
-            self.trade_received_ns.setdefault(part.symbol, []).extend(trade.received_ns for trade in trades)
+            self.trades.setdefault(part.symbol, []).extend(trades)
 
     def note_later(self, later: Tail) -> None:
         """What comes behind this one on the same subject."""
@@ -82,10 +83,10 @@ class Tail(msgspec.Struct):
         for run, received_ns in later.runs.items():
             self.runs[run] = max(self.runs.get(run, 0), received_ns)
         for symbol, end in later.ends.items():
-            self.ends[symbol] = max(end, self.ends.get(symbol, end), key=lambda known: known[1])
-        for mine, more in ((self.trade_ids, later.trade_ids), (self.trade_received_ns, later.trade_received_ns)):
-            for symbol, of_trades in more.items():
-                mine[symbol] = [*mine.get(symbol, []), *of_trades][-SPILLED_TRADES:]
+            if end[1] >= self.ends.get(symbol, end)[1]:
+                self.ends[symbol], self.gaps_ns[symbol] = end, later.gaps_ns.get(symbol, 0)
+        for symbol, trades in later.trades.items():
+            self.trades[symbol] = [*self.trades.get(symbol, []), *trades][-SPILLED_TRADES:]
 
 
 def spilled(batches: Iterable[ClosedBatch]) -> dict[str, Tail]:

@@ -8,7 +8,8 @@ loop and leaves the socket open and unread, is caught here, and the loop goes on
 
 This leans on names of ccxt 4.5.90 that are not its public interface: `Client.handle_message`, `create_connection`,
 `resolve`, `reject`, `reset`, `futures`, `subscriptions`; `Exchange.client`, `clients`, `watch`, `watch_multiple`,
-`on_connected`, `on_error`, `on_close`, `order_book`, `safe_ticker`, `safe_trade`, `safe_liquidation`, `ohlcvs`, `bidsasks`.
+`on_connected`, `on_error`, `on_close`, `order_book`, `safe_ticker`, `safe_trade`, `safe_liquidation`, `ohlcvs`, `bidsasks`,
+`parse8601`, `try_resolve_usdc`, `set_markets`.
 ccxt is pinned exactly, and the tests of exact counts fail on a version where one of them changed.
 """
 

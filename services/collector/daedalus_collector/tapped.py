@@ -5,7 +5,9 @@ What this leans on is in `daedalus_collector.tap`.
 
 from __future__ import annotations
 
+import re
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from daedalus_collector import quirks
@@ -16,6 +18,11 @@ from daedalus_collector.tap import Listener, QuoteClient, TapClient, watching
 TICKER_NUMBERS = (
     "bid", "bidVolume", "ask", "askVolume", "high", "low", "open", "close", "last", "vwap", "baseVolume", "quoteVolume",
 )  # fmt: skip
+
+UTC_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", re.ASCII)
+"""What most exchanges send, and Python reads in a tenth of the time that ccxt takes: it was a tenth of each frame."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
 
 
 def tapped(
@@ -113,6 +120,20 @@ def _parsing(exchange_class: Any, exchange_id: str) -> Any:
             for name in ("price", "amount"):
                 trade[name] = number(trade.get(name))
             return trade
+
+        @staticmethod
+        def parse8601(timestamp: Any = None) -> int | None:
+            if isinstance(timestamp, str) and UTC_TIME.fullmatch(timestamp):
+                try:
+                    return (datetime.fromisoformat(timestamp) - EPOCH) // MILLISECOND
+                except ValueError:
+                    return None
+            told: int | None = exchange_class.parse8601(timestamp)
+            return told
+
+        def try_resolve_usdc(self, client: TapClient, message_hash: str, result: Any) -> None:
+            if f"{message_hash}C" in client.futures:  # Coinbase's second name of it; the tap has taken the result
+                super().try_resolve_usdc(client, message_hash, result)
 
     return Parsing
 

@@ -153,20 +153,13 @@ HISTORIES: dict[str, Pages] = {
     "coinbase": _coinbase,
     "kraken": _kraken,
 }
-"""ccxt's id of an exchange → its trades over REST. Those of others are not fetched: where ids differ between REST and the
-WebSocket (KuCoin, HTX), or the stream joins several trades into one (OKX), they would be recorded twice."""
-
-
-def fetched(name: str, settings: Exchange) -> bool:
-    """Whether missed trades of the configured exchange can be fetched."""
-    return ALIASES.get(name, name) in HISTORIES and not {"watchTrades", "watchTradesForSymbols", "trades"} & set(
-        settings.options.ccxt  # such as aggTrades, which have other ids
-    )
+"""ccxt's id of an exchange → its trades over REST. Those of others are fetched by ccxt, see `overlap`."""
 
 
 def numbered(name: str, settings: Exchange, symbol: str) -> bool:
     """Whether the trades of a symbol are numbered without holes: those that `HISTORIES` is about."""
-    return fetched(name, settings) and (":" in symbol) == (name == "binanceusdm")
+    others = {"watchTrades", "watchTradesForSymbols", "trades"} & set(settings.options.ccxt)  # such as aggTrades
+    return ALIASES.get(name, name) in HISTORIES and not others and (":" in symbol) == (name == "binanceusdm")
 
 
 PAUSE_SECONDS: dict[str, float] = {

@@ -10,6 +10,7 @@ after 2 leaves an entry whose file is still in active/: the rename is finished. 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from operator import attrgetter
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import msgspec
 from daedalus.catalog import SCHEMA_VERSION, Entry
 from daedalus.config import Config
 from daedalus.naming import staged_name
+from daedalus.records import Record
 from daedalus.wire import decode_records
 from daedalus_writer.columns import record_batch
 from daedalus_writer.layout import Folders, directory, file_name, free_number
@@ -77,11 +79,8 @@ class Sealer:
         try:
             passed("sealing")
             file = form(staged, segment.key.channel, self._config.ingestion)
-            for records in joined(spool.read(segment.frames)):
-                decoded = decode_records(segment.key.channel, records)
-                times = list(map(_RECEIVED_NS, decoded))
-                received += (min(times), max(times))
-                file.write(record_batch(segment.key, decoded))
+            for group in joined(spool.read(segment.frames)):
+                file.write(record_batch(segment.key, _decoded(segment.key.channel, group, received)))
             facts = self._facts(segment, gaps, min(received), max(received))
             file.close({f"daedalus.{name}": str(value) for name, value in facts.items()})
             size_bytes, sha256 = finish(staged)
@@ -110,6 +109,15 @@ class Sealer:
             "gaps": gaps,
             "writer": self._writer,
         }
+
+
+def _decoded(channel: str, group: list[bytes], received: list[int]) -> Iterator[list[Record]]:
+    """The pieces of a row group one at a time; notes in `received` from when until when their records are."""
+    for encoded in group:
+        records = decode_records(channel, encoded)
+        times = list(map(_RECEIVED_NS, records))
+        received += (min(times), max(times))
+        yield records
 
 
 def publish_file(entry: Entry, room: Path, ready_folder: Path) -> None:

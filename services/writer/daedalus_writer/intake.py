@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from prometheus_client import Counter
 
 from daedalus.records import Gap
-from daedalus.wire import WireError, decode, decode_records
+from daedalus.wire import WireError, bodies, decode, decode_records
 from daedalus_writer.layout import Key
 from daedalus_writer.merging import Merger
 from daedalus_writer.metrics import Metrics
@@ -45,14 +45,16 @@ class Intake:
         received = laid = 0
         for part, records in parts:
             received += len(records)
-            merged, kept = self._merger.merged((exchange, channel, part.symbol), batch.instance, part, records)
+            encoded, kept = self._merger.merged(
+                (exchange, channel, part.symbol), batch.instance, bodies(part.records), records
+            )
             if not kept or (again and self._recovered.has(Key(exchange, channel, part.symbol, hour), at)):
                 continue
             segment = segments.get(part.symbol)
             if segment is None:
                 key = Key(exchange, channel, part.symbol, hour)
                 segment = segments[part.symbol] = Segment(key, part.market_id, self.position, message.timestamp_ns)
-            grown += segment.append(merged, kept, at, message.timestamp_ns)
+            grown += segment.append(encoded, kept, at, message.timestamp_ns)
             laid += kept
             if channel == "gap":
                 self._gaps.update(
@@ -72,7 +74,8 @@ class Intake:
                 batch = decode(message.data)
                 for part in batch.parts:
                     records = decode_records(batch.channel, part.records)
-                    self._merger.merged((batch.exchange, batch.channel, part.symbol), batch.instance, part, records)
+                    series = (batch.exchange, batch.channel, part.symbol)
+                    self._merger.merged(series, batch.instance, bodies(part.records), records)
 
     def _count(self, exchange: str, channel: str, received: int, laid: int) -> None:
         counters = self._counted.get((exchange, channel))

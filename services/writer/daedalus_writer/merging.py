@@ -15,7 +15,7 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 
 from daedalus.records import CHANNELS, Record, Trade
-from daedalus.wire import Part, append_record, decode_records, part
+from daedalus.wire import append_record, array, decode_records
 
 MOST_TRADES = 5_000
 MOST_STATES = 1_000
@@ -37,17 +37,18 @@ class _Memory:
     def __init__(self, instance: str, limit_bytes: int) -> None:
         self.instance = instance
         self.limit_bytes = limit_bytes
-        self.kept: deque[bytes] = deque()
+        self.kept: deque[tuple[int, bytes]] = deque()
+        """How many, and the records encoded: the same bytes that wait in an open segment, as long as they do."""
         self.kept_bytes = 0
         self.seen: OrderedDict[object, tuple[str, int]] | None = None
         """What a record is known by → who recorded it first, and when; None while there is one collector."""
         self.mixed_ns = 0
 
-    def keep(self, encoded: bytes) -> None:
-        self.kept.append(encoded)
+    def keep(self, count: int, encoded: bytes) -> None:
+        self.kept.append((count, encoded))
         self.kept_bytes += len(encoded)
         while self.kept_bytes > self.limit_bytes and len(self.kept) > 1:
-            self.kept_bytes -= len(self.kept.popleft())
+            self.kept_bytes -= len(self.kept.popleft()[1])
 
 
 class Merger:
@@ -56,28 +57,32 @@ class Merger:
     def __init__(self) -> None:
         self._memories: dict[Series, _Memory] = {}
 
-    def merged(self, series: Series, instance: str, received: Part, records: Sequence[Record]) -> tuple[Part, int]:
-        """The part without what another collector has recorded already, and how many records that leaves."""
+    def merged(self, series: Series, instance: str, encoded: bytes, records: Sequence[Record]) -> tuple[bytes, int]:
+        """The encoded records without those that another collector has recorded already, and how many are left."""
         memory = self._memories.get(series)
         if memory is None:
             limit = KEPT_BYTES.get(series[1])
             if limit is None:
-                return received, len(records)  # gaps: each replica has its own
+                return encoded, len(records)  # gaps: each replica has its own
             memory = self._memories[series] = _Memory(instance, limit)
         if memory.instance == instance and memory.seen is None:
-            memory.keep(bytes(received.records))
-            return received, len(records)
-        return self._compared(memory, series[1], instance, received, records)
+            memory.keep(len(records), encoded)
+            return encoded, len(records)
+        kept = self._compared(memory, series[1], instance, records)
+        if len(kept) == len(records):
+            return encoded, len(kept)
+        buffer = bytearray()
+        for record in kept:
+            append_record(buffer, record)
+        return bytes(buffer), len(kept)
 
-    def _compared(
-        self, memory: _Memory, channel: str, instance: str, received: Part, records: Sequence[Record]
-    ) -> tuple[Part, int]:
+    def _compared(self, memory: _Memory, channel: str, instance: str, records: Sequence[Record]) -> Sequence[Record]:
         if not records:
-            return received, 0
+            return records
         if memory.seen is None:
             memory.seen = OrderedDict()
-            for encoded in memory.kept:
-                _new(memory.seen, channel, memory.instance, decode_records(channel, encoded))
+            for count, encoded in memory.kept:
+                _new(memory.seen, channel, memory.instance, decode_records(channel, array(count, encoded)))
             memory.kept.clear()
             memory.kept_bytes = 0
         now_ns = records[-1].received_ns
@@ -86,12 +91,7 @@ class Merger:
         kept = _new(memory.seen, channel, instance, records)
         if now_ns - memory.mixed_ns > ALONE_NS:
             memory.seen = None
-        if len(kept) == len(records):
-            return received, len(kept)
-        buffer = bytearray()
-        for record in kept:
-            append_record(buffer, record)
-        return part(received.symbol, received.market_id, len(kept), buffer), len(kept)
+        return kept
 
 
 def _new(

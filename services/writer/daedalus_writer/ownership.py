@@ -16,7 +16,7 @@ from nats.js import JetStreamContext
 
 from daedalus.config import Nats
 from daedalus.errors import FencedError
-from daedalus.lease import RENEWALS_PER_TTL, Lease, members, rendezvous
+from daedalus.lease import RENEWALS_PER_TTL, Lease, Members, rendezvous
 from daedalus_writer.shard import ShardWriter
 
 _MEMBERS = "writers"
@@ -42,6 +42,7 @@ class Ownership:
         self._config = config
         self._instance = instance
         self._make = make
+        self._members = Members(js, _MEMBERS, float(config.lease_seconds))
         self._owned: dict[int, Owned] = {}
         self._free: dict[int, Lease] = {}
         self._wake = asyncio.Event()
@@ -114,7 +115,7 @@ class Ownership:
         """The shards that fall to us; what we have while NATS does not answer."""
         try:
             await member.acquire()
-            live = await members(self._js, _MEMBERS)
+            live = await self._members.live()
         except (nats.errors.Error, nats.js.errors.Error) as error:
             _log.warning("replicas could not be read", error_type=type(error).__name__)
             return set(self._owned)

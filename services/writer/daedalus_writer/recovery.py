@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 from nats.js import JetStreamContext
+from nats.js.api import RawStreamMsg
 
 from daedalus.catalog import Checkpoint, Entry
 from daedalus.naming import shard_stream, staged_name
@@ -173,7 +174,12 @@ async def _is_there(js: JetStreamContext, shard: int, position: Position) -> boo
     if position.sequence > info.state.last_seq:
         return False
     found = await persistently(lambda: js.get_msg(shard_stream(shard), seq=position.sequence), "reading one message")
-    return found.time is not None and _nanoseconds(found.time) // 1000 == position.timestamp_ns // 1000
+    return is_at(found, position)
+
+
+def is_at(message: RawStreamMsg, position: Position) -> bool:
+    """Whether this is the message that was at the position, and not one that has its sequence now."""
+    return message.time is not None and _nanoseconds(message.time) // 1000 == position.timestamp_ns // 1000
 
 
 def _nanoseconds(moment: datetime) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from array import array
 from pathlib import Path
 
-from daedalus.wire import Part, bodies
 from daedalus_writer.layout import Key
 
 
@@ -32,7 +31,8 @@ class Segment:
 
     __slots__ = (
         "before",
-        "buffer",
+        "buffered_bytes",
+        "buffered_parts",
         "buffered_rows",
         "buffered_since_ns",
         "first_sequence",
@@ -56,8 +56,9 @@ class Segment:
         self.first_sequence = 0
         self.last = START
         self.rows = 0
-        self.buffer = bytearray()
+        self.buffered_parts: list[bytes] = []
         """The encoded records that are not spooled yet, one after the other."""
+        self.buffered_bytes = 0
         self.buffered_rows = 0
         self.buffered_since_ns = 0
         self.frames = array("Q")
@@ -66,26 +67,28 @@ class Segment:
         self.path: Path | None = None
         """Of its file below ready/, as soon as it has a name."""
 
-    def append(self, part: Part, rows: int, at: Position, now_ns: int) -> int:
-        """Take a part of `rows` records, encoded as it is. Returns by how many bytes memory grew."""
-        encoded = bodies(part.records)
+    def append(self, encoded: bytes, rows: int, at: Position, now_ns: int) -> int:
+        """Take `rows` encoded records. Returns by how many bytes memory grew."""
         if not self.buffered_rows:
             self.buffered_since_ns = now_ns
             if not self.rows:
                 self.first_sequence = at.sequence
-        self.buffer += encoded
+        size = len(encoded)
+        self.buffered_parts.append(encoded)
+        self.buffered_bytes += size
         self.buffered_rows += rows
         self.rows += rows
         self.last = at
-        return len(encoded)
+        return size
 
-    def unload(self, now_ns: int) -> tuple[int, bytearray]:
+    def unload(self, now_ns: int) -> tuple[int, bytes]:
         """Hand over what is in memory: the rows and their records."""
-        rows, records = self.buffered_rows, self.buffer
-        self.buffered_rows, self.buffer, self.buffered_since_ns = 0, bytearray(), now_ns
+        rows, records = self.buffered_rows, b"".join(self.buffered_parts)
+        self.buffered_parts.clear()
+        self.buffered_bytes, self.buffered_rows, self.buffered_since_ns = 0, 0, now_ns
         return rows, records
 
     @property
     def size_bytes(self) -> int:
         """About the size of the file that this would make; an upper bound in practice."""
-        return self.spooled_bytes + len(self.buffer)
+        return self.spooled_bytes + self.buffered_bytes

@@ -63,6 +63,8 @@ class ShardWriter:
         self._limits = Limits.of(config.ingestion)
         self._budget = config.ingestion.memory_budget_mb * 1_000_000 // config.nats.shards
         self._flush_interval_ns = int(config.ingestion.flush_interval_seconds * 1e9)
+        # what is sent again may be in the stream still: a server that was restarted knows no others
+        self._retain_seconds = max(config.nats.retain_hours * 3600.0, config.nats.duplicate_window_seconds)
         self._poll_seconds = min(_POLL_SECONDS, config.ingestion.flush_interval_seconds / 2)
         self._buffered = 0
         self._pending = 0
@@ -228,11 +230,11 @@ class ShardWriter:
         written, trimmed = None, time.monotonic()
         while not self._ended:  # and not only until it is cancelled: nats-py can swallow that
             await asyncio.sleep(_CHECKPOINT_SECONDS)
-            if (committed := self._committed().sequence) != written:
+            if (committed := self._committed()).sequence != written:
                 await self._write_checkpoint()
-                written = committed
+                written = committed.sequence
             if time.monotonic() - trimmed > _TRIM_SECONDS:
-                await trim(self._nats, self._shard, committed, self._config.nats.retain_hours)
+                await trim(self._nats, self._shard, committed, self._retain_seconds)
                 trimmed = time.monotonic()
 
     async def _write_checkpoint(self) -> None:

@@ -11,7 +11,8 @@ import structlog
 from nats.aio.client import Client
 
 from daedalus.naming import shard_stream
-from daedalus_writer.recovery import iso
+from daedalus_writer.recovery import is_at, iso
+from daedalus_writer.segment import Position
 from daedalus_writer.steps import passed
 
 FULL_PERCENT = 70
@@ -20,18 +21,23 @@ FULL_PERCENT = 70
 _log = structlog.get_logger()
 
 
-async def trim(client: Client, shard: int, committed: int, retain_hours: float) -> None:
-    """Purge up to `committed` what is older than `retain_hours`, or all of it when the stream is nearly full.
+async def trim(client: Client, shard: int, committed: Position, retain_seconds: float) -> None:
+    """Purge up to `committed` what is older than `retain_seconds`, or all of it when the stream is nearly full.
 
-    JetStream being away is no error: the next call does it.
+    Nothing goes unless the message at `committed` is there: a stream that was rolled back uses sequences again, and the
+    messages that have them now may not even have been read. JetStream being away is no error: the next call does it.
     """
     stream, js = shard_stream(shard), client.jetstream()
     try:
         info = await js.stream_info(stream)
+        if committed.sequence == 0 or not info.state.first_seq <= committed.sequence <= info.state.last_seq:
+            return
+        if not is_at(await js.get_msg(stream, seq=committed.sequence), committed):
+            return
         limit = info.config.max_bytes or 0
-        first_to_keep = committed + 1
+        first_to_keep = committed.sequence + 1
         if limit <= 0 or info.state.bytes * 100 < limit * FULL_PERCENT:
-            since = iso(time.time_ns() - int(retain_hours * 3600e9))
+            since = iso(time.time_ns() - int(retain_seconds * 1e9))
             first_to_keep = min(
                 first_to_keep, await _first_since(client, stream, f"md.{shard}.>", since) or first_to_keep
             )

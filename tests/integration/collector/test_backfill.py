@@ -10,12 +10,15 @@ from pathlib import Path
 import yaml
 
 from daedalus.records import Gap, Record, Trade
+from daedalus_collector.overlap import OTHER_IDS
 from simulator import Fault, Rates, Simulator
 from support.feeds import SYMBOLS
 from support.nats import NatsServer
 from support.processes import Process
 from support.recorded import Recorded, recorded
 
+CALM = Rates(trades=15, tickers=1, books=1)
+"""Bybit tells the last 60 trades over REST: four seconds."""
 BUSY = Rates(trades=150, tickers=1, books=1)
 """More in two seconds than any exchange sends again by itself."""
 
@@ -97,6 +100,54 @@ async def test_trades_of_a_lost_connection_are_recovered(tmp_path: Path, nats_se
             assert gap.cause == "connection_lost"
             assert gap.records == 0
             assert gap.detail.endswith(f"; recovered {len(fetched)} trades over REST")
+
+
+async def test_trades_whose_ids_have_holes_are_recovered_where_rest_proves_them(
+    tmp_path: Path, nats_server: NatsServer
+) -> None:
+    """Through ccxt: each trade is there once, and the gap says how many were fetched. Then OKX tells other ids over REST:
+    nothing is recorded of them, and the gap says why."""
+    exchanges = ["bybit", "okx"]
+    symbols = {exchange: SYMBOLS[exchange] for exchange in exchanges}
+    async with Simulator(exchanges, symbols=symbols, rates=CALM, levels=20) as simulator:
+        processes = {}
+        for exchange in exchanges:
+            (tmp_path / exchange).mkdir()
+            processes[exchange] = _collector(tmp_path / exchange, nats_server, simulator.url, exchange)
+            processes[exchange].start()
+        for process in processes.values():
+            await asyncio.to_thread(process.wait_ready)
+            await _flowing(process, 40)
+        for exchange in exchanges:
+            simulator.fault(Fault(exchange, "refuse", seconds=1.0))
+            assert simulator.fault(Fault(exchange, "close")) > 0
+        for exchange, process in processes.items():
+            await _gaps_written(process, len(SYMBOLS[exchange]))
+        simulator.renumber("okx")
+        known = {symbol: simulator.last_trade_id("okx", symbol) for symbol in SYMBOLS["okx"]}
+        simulator.fault(Fault("okx", "refuse", seconds=1.0))
+        assert simulator.fault(Fault("okx", "close")) > 0
+        await _gaps_written(processes["okx"], 2 * len(SYMBOLS["okx"]))
+        await simulator.pause()
+        await asyncio.sleep(0.3)
+        for process in processes.values():
+            assert await asyncio.to_thread(process.stop) == 0
+        found = await recorded(nats_server.url)
+        for symbol in SYMBOLS["bybit"]:
+            fetched = _check(found["bybit", "trade", symbol], simulator.last_trade_id("bybit", symbol))
+            [gap] = _gaps(found, "bybit", symbol)
+            assert (gap.cause, gap.records, len(fetched) > 5) == ("connection_lost", 0, True)
+            assert gap.detail.endswith(f"; recovered {len(fetched)} trades over REST")
+        for symbol in SYMBOLS["okx"]:
+            trades = [trade for trade in found["okx", "trade", symbol] if isinstance(trade, Trade)]
+            fetched = _check([trade for trade in trades if int(trade.id or 0) <= known[symbol]], known[symbol])
+            assert len({trade.id for trade in trades}) == len(trades)
+            assert len([trade for trade in trades if trade.source == "backfill"]) == len(fetched) > 5
+            assert max(int(trade.id or 0) for trade in trades) == simulator.last_trade_id("okx", symbol)
+            first, second = _gaps(found, "okx", symbol)
+            assert (first.records, second.records) == (0, None)
+            assert first.detail.endswith(f"; recovered {len(fetched)} trades over REST")
+            assert second.detail.endswith("; recovered 0 trades over REST, more may be missing: " + OTHER_IDS)
 
 
 async def test_a_crash_during_the_backfill_loses_neither_gap_nor_trades(

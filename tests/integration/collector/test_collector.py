@@ -186,13 +186,18 @@ async def test_a_full_outbox_counts_what_it_refuses(tmp_path: Path, nats_server:
             "kraken",
             "ccxt.exchanges.kraken.feed: expected auto or ccxt (native feeds: binance, binanceusdm, coinbase), was 'native'",
         ),
+        ("ccxt", "kraken", "ccxt.exchanges.kraken.ohlcv_timeframe: expected what kraken has (1m, 5m, 15m, "),
     ],
 )
 async def test_a_mistake_in_the_configuration_ends_with_78(
     tmp_path: Path, nats_server: NatsServer, feed: str, asked: str, told: str
 ) -> None:
-    """An exchange that is not configured, a native feed that is not there: one clear line that says what there is."""
-    process = collector(configured(tmp_path, nats_server, "", "kraken", feed), tmp_path, asked)
+    """An exchange that is not configured, a native feed or candles that are not there: one clear line that says what there is."""
+    config = configured(tmp_path, nats_server, "", "kraken", feed)
+    if feed == "ccxt":
+        candles = config.read_text().replace("watchTicker:", "watchOHLCV:")
+        config.write_text(candles.replace("feed: ccxt", "feed: ccxt\n      ohlcv_timeframe: 3m"))
+    process = collector(config, tmp_path, asked)
     process.start()
     assert await asyncio.to_thread(process.wait, 30) == 78
     (line,) = [line for line in process.told().splitlines() if "expected" in line]

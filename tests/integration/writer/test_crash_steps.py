@@ -42,7 +42,7 @@ async def test_killed_at_a_step(nats_server: NatsServer, tmp_path: Path, step: s
             environment={"DAEDALUS_CRASH_AT": f"{step}:{1 if once else times}"},
         )
         crashing.start()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while crashing.exit_code is None:
             assert time.monotonic() < deadline, crashing.told()
             await market.publish(client.jetstream(), market.batch(time.time_ns()))

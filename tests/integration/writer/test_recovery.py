@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
+from prometheus_client import CollectorRegistry
 
 from daedalus import broker
 from daedalus.catalog import Checkpoint, Entry
@@ -16,10 +17,12 @@ from daedalus.config import Config, Nats, Storage
 from daedalus.errors import FencedError
 from daedalus.records import Trade
 from daedalus.streams import ensure_streams
-from daedalus.wire import NS_PER_HOUR, append_record, part
+from daedalus.wire import NS_PER_HOUR, append_record
 from daedalus_writer.commit import Sealer, publish_file
 from daedalus_writer.commit_log import CommitLog
+from daedalus_writer.disk import Disk, Room
 from daedalus_writer.layout import Folders, Key
+from daedalus_writer.metrics import Metrics
 from daedalus_writer.recovery import Recovered, recover, start_of_reading
 from daedalus_writer.segment import START, Position, Segment
 from daedalus_writer.spool import Spool
@@ -63,15 +66,19 @@ class Bench:
             record = Trade(key.hour * NS_PER_HOUR, None, str(sequence), 1.0, 2.0, "buy")
             buffer = bytearray()
             append_record(buffer, record)
-            segment.append(part("BTC/USD", "XBTUSD", 1, buffer), 1, Position(sequence, timestamp_ns), 0)
-        [(offset, _)] = self.spool.write([(2, bytes(segment.buffer))])
+            segment.append(bytes(buffer), 1, Position(sequence, timestamp_ns), 0)
+        [(offset, _)] = self.spool.write([segment.unload(0)])
         segment.frames.append(offset)
         return self.sealer.seal(segment, self.spool, 0)
 
     async def recover(self) -> Recovered:
         """As a new run of a writer does it."""
         self.move_in(f"run-{len(list(self.folders.active.iterdir()))}")
-        return await recover(self.js, await self.open(), self.folders, 0)
+        disk = Disk(1, Metrics(CollectorRegistry()))
+        try:
+            return await recover(self.js, await self.open(), self.folders, 0, Room(disk, self.folders.room))
+        finally:
+            disk.close()
 
     def files(self, folder: str) -> list[str]:
         return sorted(path.name for path in (self.folders.active.parent / folder).rglob("*segment_*"))

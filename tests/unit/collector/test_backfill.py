@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
+from typing import Literal, cast
+
 import msgspec
 import pytest
 
+from daedalus import wire
 from daedalus.config import Exchange, ExchangeOptions
 from daedalus.records import Gap, Trade
-from daedalus_collector.backfill import MOST_GAPS, Backfill
+from daedalus_collector.backfill import MOST_DISPROVED, MOST_GAPS, MOST_PAGES, UNREACHED, Backfill
 from daedalus_collector.continuity import NO_MORE, Continuity
 from daedalus_collector.metrics import Metrics
+from daedalus_collector.native.rest import Rest
+from daedalus_collector.overlap import OTHER_IDS, OTHER_TRADES
 from daedalus_collector.recorder import MOST_FALSE_ALARMS, Recorder
+from daedalus_collector.stored import Tail
 from daedalus_collector.trade_history import HISTORIES, PAGE_TRADES, Missed, numbered
 from support.frames import needs, recorded
 from unit.collector.test_recorder import TRADES, Recording, trade
 
 
 class Recovering(Recording):
-    """A recording whose trades are numbered, with a backfill that is not running."""
+    """A recording, with a backfill that is not running. `dense`: its trades are numbered."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.recorder = Recorder([TRADES], self.outbox, self.metrics, lambda: self.now_ns, dense=lambda _: True)
-        self.backfill = Backfill("kraken", "", {}, self.recorder, self.metrics, lambda: 0.0)
+    def __init__(self, room: int = 1_000, *, dense: bool = True) -> None:
+        super().__init__(room)
+        self.recorder = Recorder([TRADES], self.outbox, self.metrics, lambda: self.now_ns, dense=lambda _: dense)
+        self.pages: list[list[Trade]] = []
+        self.asked: list[int | None] = []
+        self.backfill = Backfill("kraken", "", {}, self.ask, self.recorder, self.metrics, lambda: 0.0)
         self.recorder.backfill = self.backfill
+
+    async def ask(self, symbol: str, since_ms: int | None) -> list[Trade]:
+        self.asked.append(since_ms)
+        return self.pages.pop(0)
+
+    async def fill(self) -> None:
+        """Do what waits."""
+        while self.backfill.waiting:
+            self.backfill._done(await self.backfill._fill(cast("Rest", None), self.backfill._queue[0]))
 
     def lose(self, *numbers: int, cause: str = "connection_lost") -> None:
         """Trades 1 and 2, a lost connection, then these."""
@@ -47,7 +64,8 @@ def test_a_gap_waits_for_its_backfill_and_counts_what_is_missing() -> None:
     missed = recording.recorder.missing(TRADES, 3)
     assert missed is not None
     assert (missed.first, missed.last, missed.from_ns, missed.to_ns) == (3, 5, 2, 10)
-    assert [recording.recorder.recover(TRADES, fetched(number)) for number in (2, 3, 3, 4, 6, 7)] == [
+    wanted = recording.backfill._queue[0]
+    assert [recording.recorder.recover(wanted, fetched(number)) for number in (2, 3, 3, 4, 6, 7)] == [
         False, True, False, True, False, False,
     ]  # fmt: skip
     recording.backfill.stop()
@@ -84,7 +102,7 @@ def test_a_trade_that_an_unbroken_connection_lost() -> None:
         recording.recorder.record(TRADES, trade(number, str(number)))
     recording.now_ns = 10**10
     recording.recorder.tick()
-    assert recording.recorder.recover(TRADES, fetched(3))
+    assert recording.recorder.recover(recording.backfill._queue[0], fetched(3))
     recording.backfill.stop()
     [gap] = recording.gaps()
     assert (gap.cause, gap.from_ns, gap.to_ns, gap.records) == ("sequence_gap", 2, 4, 0)
@@ -123,7 +141,7 @@ def test_a_hole_among_stored_trades_belongs_to_the_gap_of_the_start() -> None:
     """A crash kept it from being told: the gap begins where the hole does."""
     recording = Recovering()
     recording.recorder.interrupted([TRADES], 30, "collector_down", "the collector was not running")
-    recording.recorder.know_trades("BTC/USD", ["1", "5"], [10, 20])
+    recording.recorder.know_trades("BTC/USD", [trade(10, "1"), trade(20, "5")])
     recording.recorder.record(TRADES, trade(40, "8"))
     recording.backfill.stop()
     [gap] = recording.gaps()
@@ -153,6 +171,203 @@ def test_ids_that_nobody_knows_end_the_alarms() -> None:
             recording.recorder.recovered(recording.backfill._queue.popleft(), 0, NO_MORE)
     assert [gap.records for gap in recording.gaps()] == [1] * MOST_FALSE_ALARMS
     assert recording.metrics.errors["ids_not_dense"] == 1
+
+
+SECOND = 10**9
+
+
+def happened(number: int, *, of: str = "", source: Literal["backfill"] | None = None) -> Trade:
+    """Received, or told over REST, in the second of its number."""
+    return Trade(number * SECOND, number * SECOND // 1_000, f"{of}{number}", 1.0, float(number), "buy", source)
+
+
+def told(*numbers: int, of: str = "") -> list[Trade]:
+    """By ccxt, over REST."""
+    return [happened(number, of=of, source="backfill") for number in numbers]
+
+
+class Proving(Recovering):
+    """One whose ids may mean anything."""
+
+    def __init__(self, room: int = 1_000) -> None:
+        super().__init__(room, dense=False)
+
+    def lose(self, *numbers: int, cause: str = "connection_lost") -> None:
+        """Trades 1 to 9, a lost connection, then these."""
+        for number in range(1, 10):
+            self.recorder.record(TRADES, happened(number))
+        self.recorder.interrupted([TRADES], 9 * SECOND, cause, "closed")
+        for number in numbers:
+            self.recorder.record(TRADES, happened(number))
+
+    def batch(self) -> wire.Batch:
+        """The trades that came since the last one."""
+        self.outbox._close(self.outbox._open["md.0.kraken.trade"])
+        return wire.decode(self.outbox.closed.pop().message)
+
+    def fetched(self) -> list[str | None]:
+        found = [trade for trade in self.records("trade") if isinstance(trade, Trade)]
+        assert len({trade.id for trade in found}) == len(found)
+        return [trade.id for trade in found if trade.source == "backfill"]
+
+
+async def test_what_is_proved_is_recorded_once() -> None:
+    """The gap says that nothing is missing; what the stream sends later of it is known."""
+    recording = Proving()
+    recording.lose(20, 21)
+    assert recording.gaps() == []
+    recording.pages = [told(*range(5, 22))]
+    await recording.fill()
+    recording.recorder.record(TRADES, happened(15))
+    assert recording.fetched() == [str(number) for number in range(10, 20)]
+    [gap] = recording.gaps()
+    assert (gap.cause, gap.from_ns, gap.to_ns, gap.records) == ("connection_lost", 9 * SECOND, 20 * SECOND, 0)
+    assert gap.detail == "closed; recovered 10 trades over REST"
+    assert recording.asked == [None]
+
+
+@pytest.mark.parametrize(
+    ("pages", "fetched", "asked", "why"),
+    [
+        ([told(*range(5, 22), of="r")], 0, [None], OTHER_IDS),
+        ([[*told(*range(5, 9)), *told(20, 21)]], 0, [None], OTHER_TRADES),
+        ([told(*range(15, 22))] * 2, 5, [None, -1_000], UNREACHED),
+        ([told(*range(15, 22)), told(*range(1, 12)), told(*range(13, 22))], 7, [None, -1_000, 11_000], "left some out"),
+        ([told(*range(15, 22)), told(*range(1, 12)), told(*range(11, 22))], 10, [None, -1_000, 11_000], ""),
+        ([told(*range(5, 12)), told(*range(8, 22))], 10, [None, None], ""),
+        ([told(*range(5, 20)), told(*range(8, 22))], 10, [None, None], ""),
+        ([told(*range(5, 12))] * MOST_PAGES, 2, [None] * MOST_PAGES, "pages is the limit"),
+    ],
+    ids=[
+        "other ids",
+        "joined",
+        "not so far back",
+        "a hole between",
+        "from a time on",
+        "REST is behind",
+        "by a trade",
+        "far behind",
+    ],
+)
+async def test_what_a_gap_says_of_its_trades(
+    pages: list[list[Trade]], fetched: int, asked: list[int | None], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How many were recovered, and why it is not known whether these are all."""
+    monkeypatch.setattr("daedalus_collector.backfill.AGAIN_SECONDS", 0.0)
+    recording = Proving()
+    recording.lose(20, 21)
+    recording.pages = list(pages)
+    await recording.fill()
+    assert recording.asked == asked
+    assert len(recording.fetched()) == fetched
+    [gap] = recording.gaps()
+    assert gap.records == (None if why else 0)
+    assert f"closed; recovered {fetched} trades over REST" in gap.detail
+    assert why in gap.detail
+    assert ("more may be missing" in gap.detail) == bool(why)
+
+
+async def test_an_exchange_with_other_ids_is_not_asked_for_ever() -> None:
+    """Counted each time; its gaps go on to say why."""
+    recording = Proving()
+    for number in range(MOST_DISPROVED + 2):
+        recording.recorder.record(TRADES, happened(10 * number + 1))
+        recording.recorder.interrupted([TRADES], (10 * number + 1) * SECOND, "connection_lost", "closed")
+        recording.recorder.record(TRADES, happened(10 * number + 5))
+        recording.pages = [told(*range(10 * number - 20, 10 * number + 10), of="r")]
+        await recording.fill()
+    assert len(recording.asked) == recording.metrics.errors["trades_differ"] == MOST_DISPROVED
+    assert all("over REST" in gap.detail for gap in recording.gaps())
+    assert recording.fetched() == []
+
+
+async def test_a_quiet_market_has_no_gap_where_rest_proves_it() -> None:
+    """Silent, and the next trade is the next one over REST too."""
+    recording = Proving()
+    recording.lose(20, cause="connection_silent")
+    recording.pages = [told(*range(5, 10), 20)]
+    await recording.fill()
+    assert recording.gaps() == []
+
+
+async def test_a_trade_that_finds_no_room_is_not_counted() -> None:
+    """It stays missing, and nobody says that all were recovered."""
+    recording = Proving(room=11)
+    recording.lose(20)
+    recording.pages = [told(*range(5, 21))]
+    await recording.fill()
+    assert recording.fetched() == ["10"]
+    recording.recorder.tick()
+    [gap] = recording.gaps()
+    assert (gap.records, "recovered 1 trades" in gap.detail, "no room" in gap.detail) == (None, True, True)
+
+
+async def test_what_the_outbox_refused_is_no_sign_of_another_stream() -> None:
+    """Those trades are missing by our own doing: the proof begins behind them."""
+    recording = Proving(room=5)
+    for number in range(1, 8):
+        recording.recorder.record(TRADES, happened(number))
+    assert len(recording.records("trade")) == 5
+    recording.outbox.limits = msgspec.structs.replace(recording.outbox.limits, records=1_000)
+    for number in (8, 9):
+        recording.recorder.record(TRADES, happened(number))
+    recording.recorder.interrupted([TRADES], 9 * SECOND, "connection_lost", "closed")
+    recording.recorder.record(TRADES, happened(20))
+    recording.pages = [told(*range(1, 21))]
+    await recording.fill()
+    assert recording.fetched() == [str(number) for number in range(10, 20)]
+    assert [gap.records for gap in recording.gaps()] == [2, 0]
+
+
+def test_trades_of_which_nothing_can_be_proved_are_not_waited_for() -> None:
+    """No id, no time, or none before the gap: written at once."""
+    for strange in (trade(1, "1"), happened(1), msgspec.structs.replace(happened(1), id=None)):
+        recording = Proving()
+        recording.recorder.record(TRADES, strange)
+        recording.recorder.interrupted([TRADES], 1, "connection_lost", "closed")
+        recording.recorder.record(TRADES, happened(5))
+        assert [gap.records for gap in recording.gaps()] == [None]
+
+
+async def test_the_trades_of_an_earlier_run_prove_those_of_the_gap_between() -> None:
+    """A restart recovers what it missed."""
+    recording = Proving()
+    recording.recorder.interrupted([TRADES], 9 * SECOND, "collector_down", "closed")
+    recording.recorder.know_trades("BTC/USD", [happened(number) for number in range(1, 10)])
+    recording.recorder.record(TRADES, happened(20))
+    recording.pages = [told(*range(5, 21))]
+    await recording.fill()
+    assert recording.fetched() == [str(number) for number in range(10, 20)]
+    assert [gap.records for gap in recording.gaps()] == [0]
+
+
+async def test_a_crash_while_a_gap_waits_does_not_lose_it() -> None:
+    """What is stored meanwhile says where the gap begins; so does the next run's, until the record itself is on its way."""
+    recording = Proving()
+    recording.lose(20)
+    tail = Tail()
+    tail.note(recording.batch())
+    assert tail.complete_until_ns("BTC/USD", []) == 9 * SECOND
+    recording.pages = [told(*range(5, 21))]
+    await recording.fill()
+    recording.recorder.tick()
+    recording.recorder.record(TRADES, happened(21))
+    tail.note(recording.batch())
+    assert tail.complete_until_ns("BTC/USD", []) == 9 * SECOND
+    assert recording.gaps()
+    recording.recorder.tick()
+    recording.recorder.record(TRADES, happened(22))
+    tail.note(recording.batch())
+    assert tail.complete_until_ns("BTC/USD", []) == 22 * SECOND
+
+
+def test_a_gap_whose_ids_mean_nothing_any_more_says_nothing_of_them() -> None:
+    """They had holes of their own meanwhile."""
+    recording = Recovering()
+    recording.lose(6)
+    recording.recorder._series[TRADES].continuity = None
+    recording.backfill.stop()
+    assert [(gap.records, gap.detail) for gap in recording.gaps()] == [(None, "closed")]
 
 
 class Answers:

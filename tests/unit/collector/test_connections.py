@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ccxt.base.errors import ChecksumError, ExchangeError, NetworkError
+from ccxt.base.errors import ChecksumError, ExchangeError, InvalidNonce, NetworkError
 from prometheus_client import CollectorRegistry
 
 from daedalus.records import Record
@@ -104,6 +104,16 @@ async def test_a_lost_connection_is_a_gap_from_its_last_data(case: Case) -> None
     assert case.connections.exchanges[0].clients == {}
     assert case.metrics.reconnects == 1
     assert case.connections.frames() == 7
+    await asyncio.sleep(0)
+
+
+async def test_a_connection_that_missed_a_message_is_given_up(case: Case) -> None:
+    """Nobody knows what was in it: a gap of everything on it, by its cause, and counted."""
+    client = case.client({BOOK, TRADES}, connected_ns=1, last_data_ns=5)
+    case.connections.on_lost(client, InvalidNonce("expected message 3, was 4"))
+    assert case.sink.told == [(frozenset({BOOK, TRADES}), 5, "sequence_gap")]
+    assert case.gone == [client]
+    assert case.metrics.errors == {"sequence_gap": 1}
     await asyncio.sleep(0)
 
 

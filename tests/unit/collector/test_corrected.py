@@ -44,6 +44,33 @@ def test_bitstamps_books_have_the_time_of_their_change(bitstamp: Any) -> None:
     assert (book["timestamp"], book["nonce"]) == (1_641_343_695_572, 1_641_343_695_572_693)
 
 
+def test_a_jump_of_coinbases_messages_ends_the_connection() -> None:
+    """Whatever channel they are of, each counts; what came after the jump is not taken. What has no number counts not, and
+    each connection counts for itself."""
+
+    class Numbered(Client):
+        def __init__(self) -> None:
+            super().__init__()
+            self.resets: list[str] = []
+            self.taken: list[Any] = []
+
+        def reset(self, error: Exception) -> None:
+            self.resets.append(str(error))
+
+    class Exchange:
+        def handle_message(self, client: Numbered, message: dict[str, Any]) -> None:
+            client.taken.append(message.get("sequence_num"))
+
+    exchange = corrected(Exchange, "coinbase")()
+    first, second = Numbered(), Numbered()
+    for number in (0, 1, None, 2, 4):
+        exchange.handle_message(first, {"channel": "heartbeats"} | ({} if number is None else {"sequence_num": number}))
+    exchange.handle_message(second, {"channel": "l2_data", "sequence_num": 7})
+    exchange.handle_message(second, {"channel": "ticker", "sequence_num": 8})
+    assert (first.taken, first.resets) == ([0, 1, None, 2], ["expected message 3, was 4"])
+    assert (second.taken, second.resets) == ([7, 8], [])
+
+
 def test_coinbase_exchanges_last_trade_is_a_trade() -> None:
     """`last_match` tells the last one before the subscription; its `side` is the maker's, as that of any match."""
     exchange = corrected(loader.load("coinbaseexchange"), "coinbaseexchange")()

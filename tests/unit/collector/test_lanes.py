@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from daedalus.records import RawFrame, Record, Trade
@@ -13,6 +14,7 @@ from daedalus_collector import lanes as module
 from daedalus_collector.feed import Pair, Sink
 from daedalus_collector.lanes import Lanes
 from daedalus_collector.metrics import Metrics
+from daedalus_collector.native.rest import RestError
 
 BTC, ETH, BOOK = Pair("trade", "BTC/USD"), Pair("trade", "ETH/USD"), Pair("orderbook", "BTC/USD")
 
@@ -29,6 +31,8 @@ class FakeFeed:
 
     async def run(self) -> None:
         await asyncio.Event().wait()
+
+    def drain(self) -> None: ...
 
     async def close(self) -> None:
         self.closed = True
@@ -181,6 +185,24 @@ async def test_many_lanes_become_one() -> None:
     await stage.tidy(20)
     await stage.tidy(30)
     assert [feed.closed for feed in stage.feeds] == [True] * len(pairs) + [False]
+
+
+class FetchingFeed(FakeFeed):
+    async def trades(self, symbol: str, since_ms: int | None) -> list[Trade]:
+        return [Trade(since_ms or 0, None, symbol, 1.0, 1.0, None)]
+
+
+async def test_trades_are_fetched_by_the_feed_whose_records_count() -> None:
+    """Where there is none, or it cannot, that is an answer that did not come."""
+    stage = Stage()
+    stage.lanes.assign([BTC, ETH])
+    with pytest.raises(RestError):
+        await stage.lanes.trades("BTC/USD", 7)
+    stage.feeds[0].deliver(BTC, 1)
+    with pytest.raises(RestError):
+        await stage.lanes.trades("BTC/USD", 7)
+    stage.lanes._lanes[0].feed = FetchingFeed(frozenset(), stage)
+    assert [(trade.id, trade.received_ns) for trade in await stage.lanes.trades("BTC/USD", 7)] == [("BTC/USD", 7)]
 
 
 async def test_frames_of_all_lanes_are_recorded_side_by_side() -> None:

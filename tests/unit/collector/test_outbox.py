@@ -191,6 +191,14 @@ def test_a_crowded_outbox_says_so_with_each_record() -> None:
     assert not box.crowded
 
 
+def test_a_record_that_was_received_earlier_counts_as_older() -> None:
+    """Connections are read one after another, so a batch may begin with the younger one."""
+    box = outbox()
+    box.add(box.line("trade", "BTC/USD"), trade(7))
+    box.add(box.line("trade", "ETH/USD"), trade(5))
+    assert box.oldest_ns() == 5
+
+
 def test_the_oldest_record_counts_wherever_it_waits() -> None:
     """A batch that closed later may hold an older record."""
     box = outbox(subject_by_symbol=True)

@@ -12,7 +12,6 @@ class FakeExchange:
 
     def __init__(self, has: dict[str, Any], markets: dict[str, dict[str, Any]]) -> None:
         self.has = has
-        self.timeframes: dict[str, str] | None = None
         self.markets = markets
         self.calls: list[tuple[str, Any, dict[str, Any]]] = []
 
@@ -121,12 +120,9 @@ def test_candles_are_asked_for_with_their_timeframe() -> None:
     assert kraken.calls == [(symbol, "5m", {"params": {}}) for symbol in SYMBOLS[:2]]
 
 
-def test_a_timeframe_that_the_exchange_lacks_is_refused() -> None:
-    """With those that it has; so are candles that cannot be told apart."""
+def test_candles_that_cannot_be_told_apart_are_refused() -> None:
+    """Other channels of the exchange are not."""
     exchange = FakeExchange({"watchOHLCV": True, "watchBidsAsks": True}, MARKETS)
-    exchange.timeframes = {"1m": "1", "5m": "5"}
-    refused = plan(exchange, "kraken", {"ohlcv": SYMBOLS[:1]}, ExchangeOptions(), 20, "1s").refused
-    assert refused == {Pair("ohlcv", "C0/USD"): "kraken has no candles of 1s: set ohlcv_timeframe to one of 1m, 5m"}
     made = plan(exchange, "ndax", {"ohlcv": SYMBOLS[:1], "bidask": SYMBOLS}, ExchangeOptions(), 20)
     assert list(made.refused) == [Pair("ohlcv", "C0/USD")]
     made.calls[0].call()

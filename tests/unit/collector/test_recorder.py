@@ -67,7 +67,7 @@ def test_a_repeated_trade_is_recorded_once_and_counted() -> None:
 def test_trades_of_an_earlier_run_are_known() -> None:
     """A snapshot after a restart does not double what the run before recorded."""
     recording = Recording()
-    recording.recorder.know_trades("BTC/USD", ["7", "8"])
+    recording.recorder.know_trades("BTC/USD", [trade(0, "7"), trade(0, "8")])
     for id_ in ("7", "8", "9"):
         recording.recorder.record(TRADES, trade(0, id_))
     assert [record.id for record in recording.records("trade") if isinstance(record, Trade)] == ["9"]

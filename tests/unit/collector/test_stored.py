@@ -21,7 +21,7 @@ def batches(boot: str, first: int, records: int) -> list[ClosedBatch]:
 
 
 def test_a_spill_continues_the_tail_of_the_stream() -> None:
-    """The end of the run is that of the spill, by subject; ids and times stand in order, the last ones of them."""
+    """The end of the run is that of the spill, by subject; trades stand in order, the last ones of them."""
     spilled = stored.spilled([*batches("b0", 100, 30), *batches("b1", 200, 30)])
     assert set(spilled) == {"md.0.kraken.trade", "md.0.kraken.ticker"}
     tail = stored.spilled(batches("b0", 0, 20))["md.0.kraken.trade"]
@@ -29,17 +29,17 @@ def test_a_spill_continues_the_tail_of_the_stream() -> None:
     assert tail.complete_until_ns("BTC/USD", []) == tail.last_received_ns == 229
     assert tail.oldest_ns == 9
     assert tail.runs == {"one.b0": 129, "one.b1": 229}
-    assert tail.trade_received_ns["BTC/USD"] == [*range(20), *range(100, 130), *range(200, 230)]
-    assert tail.trade_ids["BTC/USD"] == [str(number) for number in tail.trade_received_ns["BTC/USD"]]
+    numbers = [*range(20), *range(100, 130), *range(200, 230)]
+    assert [trade.received_ns for trade in tail.trades["BTC/USD"]] == numbers
+    assert [trade.id for trade in tail.trades["BTC/USD"]] == [str(number) for number in numbers]
     assert spilled["md.0.kraken.ticker"].complete_until_ns("ETH/USD", []) == 200
     assert spilled["md.0.kraken.ticker"].runs == {"one.b0": 100, "one.b1": 200}
 
 
-def test_a_long_spill_keeps_the_last_ids_only() -> None:
+def test_a_long_spill_keeps_the_last_trades_only() -> None:
     """As many as are remembered anyway."""
     tail = stored.spilled(batches("b0", 0, stored.SPILLED_TRADES + 50))["md.0.kraken.trade"]
-    assert (len(tail.trade_ids["BTC/USD"]), tail.trade_ids["BTC/USD"][0]) == (stored.SPILLED_TRADES, "50")
-    assert len(tail.trade_received_ns["BTC/USD"]) == stored.SPILLED_TRADES
+    assert (len(tail.trades["BTC/USD"]), tail.trades["BTC/USD"][0].id) == (stored.SPILLED_TRADES, "50")
 
 
 def test_what_cannot_be_read_is_passed_over() -> None:

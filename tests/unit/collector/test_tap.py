@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from aiohttp import WSMessage, WSMsgType
+from ccxt.base.exchange import Exchange as CcxtExchange
 
 from daedalus.config import Exchange
 from daedalus_collector.ccxt_feed import make_exchange
@@ -186,6 +187,27 @@ async def test_every_state_of_a_book_is_told_once(coinbase: Tapping) -> None:
     coinbase.frame({"channel": "l2_data", "timestamp": None, "events": [event("snapshot", "10")]})
     coinbase.frame({"channel": "l2_data", "timestamp": None, "events": [event("update", "11"), event("update", "12")]})
     assert [best for _, best in coinbase.caught.results] == [[10.0, 1.0], [11.0, 1.0], [12.0, 1.0]]
+
+
+async def test_who_waits_for_usdc_is_answered(coinbase: Tapping) -> None:
+    """Coinbase answers as USD what was asked for as USDC."""
+    waiting = coinbase.client.future("market_trades::BTC/USDC")
+    coinbase.frame(coinbase_trades(("BTC-USD", 1)))
+    assert waiting.done()
+    assert len(coinbase.caught.results) == 1
+
+
+TIMES = (
+    "2023-02-09T20:19:35Z", "2023-02-09T20:19:35.2Z", "2019-08-14T20:42:27.265Z", "2023-02-09T20:19:35.999999Z",
+    "2023-02-09T20:32:50.714964855Z", "1969-12-31T23:59:59.999Z", "2024-02-29T00:00:00Z", "2023-02-29T00:00:00Z",
+    "2023-02-09T23:59:60Z", "2015-02-18T16:54:00-08:00", "2023-02-09 20:19:35", "20230209T201935Z", "2023-02-09",
+    "2023-02-09T20:19:35,5Z", "2023-02-09t20:19:35z", "", "never", None, 5,
+)  # fmt: skip
+
+
+async def test_times_are_those_of_ccxt(coinbase: Tapping) -> None:
+    """In milliseconds, cut off; None for what is no time."""
+    assert [coinbase.exchange.parse8601(text) for text in TIMES] == [CcxtExchange.parse8601(text) for text in TIMES]
 
 
 async def test_a_frame_that_cannot_be_read_does_not_end_the_loop(binance: Tapping) -> None:

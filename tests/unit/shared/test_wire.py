@@ -39,7 +39,15 @@ def test_any_messagepack_reader_reads_a_batch() -> None:
     """A batch is plain MessagePack: a reader that knows nothing of us sees the records."""
     version, exchange, *_, parts = msgspec.msgpack.decode(wire.encode(batch("trade", TRADE)))
     assert (version, exchange) == (1, "kraken")
-    assert parts == [["BTC/USD", "XBT/USD", 1, [[1, None, "a", 60000.01, 0.1 + 0.2, "buy", None]]]]
+    assert parts == [["BTC/USD", "XBT/USD", 1, [[1, None, "a", 60000.01, 0.1 + 0.2, "buy", None]], 0]]
+
+
+def test_a_part_of_an_older_version_is_read() -> None:
+    """It is shorter, and no gap waits."""
+    version, *rest, parts = msgspec.msgpack.decode(wire.encode(batch("trade", TRADE)))
+    older = wire.decode(msgspec.msgpack.encode([version, *rest, [part[:4] for part in parts]]))
+    assert older.parts[0].gap_ns == 0
+    assert wire.decode_records("trade", older.parts[0].records) == [TRADE]
 
 
 def test_a_trade_of_an_older_version_is_read() -> None:

@@ -64,7 +64,7 @@ def written(tmp_path: Path, channel: str, form: str = "parquet", symbol: str = "
     place.mkdir(parents=True, exist_ok=True)
     path = place / f"segment.{FORMATS[form].suffix}"
     file = FORMATS[form](path, channel, Ingestion())
-    file.write(record_batch(key, RECORDS[channel]))
+    file.write(record_batch(key, [RECORDS[channel]]))
     file.close({"daedalus.symbol": symbol})
     return path
 
@@ -100,6 +100,17 @@ def test_every_value_arrives_in_its_column(tmp_path: Path) -> None:
     assert [row["frame"] for row in read_rows(written(tmp_path, "raw"))] == [b'{"e":"trade"}', b"\x1f\x8b\xff"]
     gap, counted = read_rows(written(tmp_path, "gap"))
     assert (gap["cause"], gap["records"], gap["from_ns"], counted["records"]) == ("connection_lost", None, BEGIN, 3)
+
+
+@pytest.mark.parametrize("channel", RECORDS)
+def test_pieces_are_one_batch(channel: str) -> None:
+    """In how many pieces its records come changes nothing, and neither do books that are empty."""
+    key = Key("kraken", channel, "BTC/USD", HOUR)
+    records = RECORDS[channel] * 3 + [OrderBook(BEGIN, None, None, b"", b"", b"", b"")] * (channel == "orderbook")
+    whole = record_batch(key, [records])
+    whole.validate(full=True)
+    assert record_batch(key, [[record] for record in records]).equals(whole)
+    assert whole.slice(0, len(RECORDS[channel])).to_pylist() == record_batch(key, [RECORDS[channel]]).to_pylist()
 
 
 @pytest.mark.parametrize("channel", RECORDS)
@@ -152,7 +163,7 @@ def test_each_write_is_a_row_group(tmp_path: Path) -> None:
     key = Key("kraken", "trade", "BTC/USD", HOUR)
     file = ParquetSegment(tmp_path / "x.parquet", "trade", Ingestion())
     for rows in (50_000, 10_000):
-        file.write(record_batch(key, [Trade(BEGIN + n, None, str(n), 1.0, 2.0, None) for n in range(rows)]))
+        file.write(record_batch(key, [[Trade(BEGIN + n, None, str(n), 1.0, 2.0, None) for n in range(rows)]]))
     file.close({})
     metadata = pq.read_metadata(tmp_path / "x.parquet")
     assert [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)] == [50_000, 10_000]
@@ -162,7 +173,7 @@ def test_each_write_is_a_row_group(tmp_path: Path) -> None:
 def test_every_compression_is_written(tmp_path: Path, compression: str) -> None:
     """Each configurable compression makes a file that reads back."""
     file = ParquetSegment(tmp_path / "x.parquet", "ticker", Ingestion(parquet_compression=compression))  # type: ignore[arg-type]
-    file.write(record_batch(Key("kraken", "ticker", "BTC/USD", HOUR), RECORDS["ticker"]))
+    file.write(record_batch(Key("kraken", "ticker", "BTC/USD", HOUR), [RECORDS["ticker"]]))
     file.close({})
     assert len(list(read_rows(tmp_path / "x.parquet"))) == 1
     assert finish(tmp_path / "x.parquet")[0] == (tmp_path / "x.parquet").stat().st_size

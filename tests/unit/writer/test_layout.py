@@ -69,3 +69,19 @@ def test_rooms_of_a_shard(tmp_path: Path) -> None:
     for shard, boot in ((1, "old"), (1, "older"), (11, "old"), (1, "new")):
         Folders(tmp_path, shard, boot).create()
     assert sorted(room.name for room in Folders(tmp_path, 1, "new").earlier_rooms()) == ["shard-1.old", "shard-1.older"]
+
+
+def test_spools_of_dead_runs_go_before_anything_is_made(tmp_path: Path) -> None:
+    """What a dead run has left may be what fills the disk: its spools go first, its files wait for recovery, and a run that
+    came later than we did is left alone."""
+    dead = tmp_path / "raw" / "active" / "shard-0.dead"
+    dead.mkdir(parents=True)
+    for name in ("20260212T14.spool", "one.segment_20260212T14_00001.parquet"):
+        (dead / name).touch()
+    folders = Folders(tmp_path, 0, "ours")
+    successor = Folders(tmp_path, 0, "successor")
+    successor.create()
+    (successor.room / "20260212T14.spool").touch()
+    folders.create()
+    assert [path.name for path in dead.iterdir()] == ["one.segment_20260212T14_00001.parquet"]
+    assert [path.name for path in successor.room.iterdir()] == ["20260212T14.spool"]

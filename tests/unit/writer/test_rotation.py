@@ -7,7 +7,7 @@ import pytest
 
 from daedalus.config import Ingestion
 from daedalus.records import Trade
-from daedalus.wire import NS_PER_HOUR, append_record, part
+from daedalus.wire import NS_PER_HOUR, append_record
 from daedalus_writer.layout import Key
 from daedalus_writer.rotation import HOUR_GRACE_NS, Limits, due, surplus
 from daedalus_writer.segment import START, Position, Segment
@@ -28,7 +28,7 @@ def take(segment: Segment, at: Position) -> None:
     """One record."""
     buffer = bytearray()
     append_record(buffer, Trade(BEGIN, None, None, 1.0, 1.0, None))
-    segment.append(part(segment.key.symbol, "x", 1, buffer), 1, at, at.timestamp_ns)
+    segment.append(bytes(buffer), 1, at, at.timestamp_ns)
 
 
 @pytest.mark.parametrize(
@@ -53,9 +53,9 @@ def test_time(opened_ns: int, now_ns: int, reason: str | None) -> None:
 def test_size() -> None:
     """A segment is due when what it has spooled and what waits in memory reach the size."""
     segment = opened()
-    segment.spooled_bytes = 9_000 - len(segment.buffer)
+    segment.spooled_bytes = 9_000 - segment.buffered_bytes
     assert due(segment, BEGIN, LIMITS) is None
-    segment.buffer += bytes(1_000)
+    segment.append(bytes(1_000), 1, segment.last, BEGIN)
     assert due(segment, BEGIN, LIMITS) == "size"
 
 

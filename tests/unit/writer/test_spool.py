@@ -59,10 +59,18 @@ def test_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_frames_are_joined_into_row_groups() -> None:
-    """Small frames are put together up to 50,000 rows or 2 MB, in order, and nothing is left over."""
-    frames = [(700, bytes([number % 251])) for number in range(150)]
+    """Small frames are put together up to 50,000 rows or 2 MB and a piece more, in order, and nothing is left over."""
+    frames = [(700, bytes([number % 251]) * 21_000) for number in range(150)]
     groups = list(joined(frames))
-    assert [int.from_bytes(group[1:5], "big") for group in groups] == [50_400, 50_400, 4_200]
-    assert b"".join(map(bodies, groups)) == b"".join(records for _, records in frames)
-    assert [len(bodies(group)) for group in joined([(1, bytes(1_500_000))] * 3)] == [3_000_000, 1_500_000]
+    assert [sum(int.from_bytes(piece[1:5], "big") for piece in group) for group in groups] == [53_900, 51_100]
+    assert b"".join(bodies(piece) for group in groups for piece in group) == b"".join(records for _, records in frames)
+    large = list(joined([(1, bytes(1_500_000))] * 3))
+    assert [[len(bodies(piece)) for piece in group] for group in large] == [[1_500_000, 1_500_000], [1_500_000]]
     assert list(joined([])) == []
+
+
+def test_row_groups_come_in_pieces() -> None:
+    """A piece has 128 kB and at the most one frame more; each says how many records it has."""
+    [group] = joined([(20, bytes(6_000))] * 50)
+    assert [len(bodies(piece)) for piece in group] == [132_000, 132_000, 36_000]
+    assert [int.from_bytes(piece[1:5], "big") for piece in group] == [440, 440, 120]

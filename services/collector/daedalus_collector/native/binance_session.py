@@ -251,6 +251,7 @@ class BinanceSession(Session):
 
     def _lay(self, book: _Book, snapshot: Snapshot, received_ns: int) -> bool:
         """False when the snapshot is older than what was buffered."""
+        self._link.drain()
         try:
             state = book.book.lay(snapshot, received_ns)
         except OutOfSequenceError as error:

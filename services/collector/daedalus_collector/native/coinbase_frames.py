@@ -7,14 +7,14 @@ Older documents have a `client_id` and counters as strings: both are read. Decod
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
 
 
 class Update(Struct, gc=False):
-    side: str
-    """`bid` or `offer`."""
+    side: Literal["bid", "offer"]
     price_level: float
     new_quantity: float
     """The new absolute amount; 0 removes the level."""

@@ -205,9 +205,8 @@ def _answered(pairs: Sequence[Pair], channel: str, ids: Mapping[str, str]) -> di
 def _apply(book: LocalBook, event: Event) -> None:
     bids: list[Level] = []
     asks: list[Level] = []
-    sides = {"bid": bids, "offer": asks}
     for update in event.updates:
-        sides[update.side].append((update.price_level, update.new_quantity))
+        (bids if update.side == "bid" else asks).append((update.price_level, update.new_quantity))
     if event.type == "snapshot":
         book.reset(bids, asks)
         return

@@ -142,6 +142,7 @@ class Connection:
         """Called each second: end it when it delivers nothing, ask again for what it does not deliver any more. A heartbeat
         is not data.
         """
+        self.drain()
         websocket, doom = self._websocket, self._doom
         if websocket is None or doom is None or doom.done():
             return
@@ -169,6 +170,10 @@ class Connection:
             asyncio.get_running_loop().call_later(after_seconds, self.send, request)
         elif request in self._requests and not self._queue.full():
             self._queue.put_nowait(request)
+
+    def drain(self) -> None:
+        if self._websocket is not None:
+            self._websocket.drain()
 
     def record(self, pair: Pair, record: Record) -> None:
         self.hand_on(pair, record)
@@ -229,6 +234,7 @@ class Connection:
             await asyncio.wait({dialled.closed, doom}, return_when=asyncio.FIRST_COMPLETED)
             end = doom.result() if doom.done() else End("connection_lost", dialled.closed.result())
         finally:
+            dialled.drain()
             self._websocket = self._session = None
             sending.cancel()
             session.close()
@@ -286,5 +292,6 @@ class Connection:
         """What is in the queue, at the exchange's pace."""
         while True:
             request = await self._queue.get()
+            websocket.drain()  # an error that came before it is not its answer
             websocket.send(sent(request))
             await asyncio.sleep(self._around.request_seconds)

@@ -6,15 +6,12 @@ import asyncio
 import difflib
 import gc
 import random
-import ssl
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, ClassVar
 
-import aiohttp
-import certifi
 import msgspec
 import structlog
 
@@ -23,6 +20,7 @@ from daedalus_collector.backoff import Backoff
 from daedalus_collector.endpoint import localized
 from daedalus_collector.feed import Pair, Sink
 from daedalus_collector.metrics import Metrics
+from daedalus_collector.native import tls
 from daedalus_collector.native.connection import CLOSE_SECONDS, Around, Connection
 from daedalus_collector.native.rest import Rest, RestError
 from daedalus_collector.native.session import Link, Session
@@ -98,22 +96,24 @@ class NativeFeed(ABC):
     # -- the feed
 
     async def run(self) -> None:
-        context = ssl.create_default_context(cafile=certifi.where())
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as http:
-            rest = Rest(http, self.REST_SECONDS, self.REST_BURST)
-            await self._load(rest)
-            self._begin(rest, context)
-            gc.collect()
-            gc.freeze()
-            try:
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._watch())
-                    for task in self._tasks():
-                        tasks.create_task(task)
-                    for connection in self._connections:
-                        tasks.create_task(connection.run())
-            finally:
-                await self.close()
+        rest = Rest(self.REST_SECONDS, self.REST_BURST)
+        await self._load(rest)
+        self._begin(rest)
+        gc.collect()
+        gc.freeze()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._watch())
+                for task in self._tasks():
+                    tasks.create_task(task)
+                for connection in self._connections:
+                    tasks.create_task(connection.run())
+        finally:
+            await self.close()
+
+    def drain(self) -> None:
+        for connection in self._connections:
+            connection.drain()
 
     async def close(self) -> None:
         """What `run` left open when it was cancelled; at most about 5 s."""
@@ -191,11 +191,11 @@ class NativeFeed(ABC):
             why=self._refused[pair],
         )
 
-    def _begin(self, rest: Rest, tls: ssl.SSLContext) -> None:
+    def _begin(self, rest: Rest) -> None:
         self._started(rest)
         around = Around(
             self.name,
-            tls,
+            tls.context(),
             self._sink,
             self._metrics,
             self._ingestion,

@@ -16,6 +16,10 @@ from math import inf
 Level = tuple[float, float]
 """Price and amount; an amount of 0 removes the level."""
 
+NEAR = 32
+"""Levels from the best on that are looked at first: what changes is mostly among them, and the rest of a long side is not
+in the processor's caches.
+"""
 TRIM_SLACK = 500
 """A side is trimmed when it is this much above what is kept, so that it is not done for each change."""
 _SWAP = sys.byteorder == "big"
@@ -54,7 +58,8 @@ class Side:
         keys, prices, amounts, sign = self._keys, self._prices, self._amounts, self._sign
         for price, amount in levels:
             key = price * sign
-            at = bisect_left(keys, key)
+            near = len(keys) - NEAR
+            at = bisect_left(keys, key, near if near > 0 and keys[near] < key else 0)
             if at < len(keys) and keys[at] == key:
                 if amount:
                     amounts[at] = amount

@@ -45,6 +45,9 @@ class Link(Protocol):
     def hand_on(self) -> Callable[[Pair, Record], None]:
         """For the records of a frame: `take` returns True for it."""
 
+    def drain(self) -> None:
+        """Hand on the frames that were received: before what comes otherwise is laid on what they say."""
+
     def record(self, pair: Pair, record: Record) -> None:
         """One that comes outside a frame."""
 

@@ -9,6 +9,7 @@ import socket
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -24,14 +25,14 @@ from daedalus_writer.commit_log import CommitLog
 from daedalus_writer.compact.choice import Known, Limits, choose
 from daedalus_writer.compact.merged_file import MergeError, merge
 from daedalus_writer.compact.records import Records
-from daedalus_writer.compact.replacement import beside, build, check_exchange, finish, replace
+from daedalus_writer.compact.replacement import build, check_exchange, discard, finish, replace
 from daedalus_writer.compact.tree import Folder, series
 from daedalus_writer.layout import Folders
 from daedalus_writer.steps import passed
 
 LEASE = "compact"
-LINGER_SECONDS = 1.0
-"""How long a directory stays after it was replaced, for those who are listing it."""
+LINGER_SECONDS = 5.0
+"""How long a directory stays after it was replaced, for those who are listing it: they would take what is left of it for all."""
 
 
 class BusyError(TransientError):
@@ -59,8 +60,8 @@ class Compaction:
         self._writer = f"compact-{socket.gethostname()}.{boot}"
         self._records = Records(client)
         self._folders = Folders(Path(config.storage.root), COMPACTED, boot)
-        self._replaced: deque[tuple[float, Path]] = deque()
-        """When, and which directory, to be deleted after a moment."""
+        self._replaced: deque[tuple[float, Callable[[], None]]] = deque()
+        """When, and what deletes the directory after a moment."""
         self.left: Counter[str] = Counter()
         """Why → how many files were left alone."""
         self.errors: list[str] = []
@@ -110,8 +111,8 @@ class Compaction:
         for room in self._folders.earlier_rooms():
             ours = room.rename(self._folders.active / f"{self._folders.room.name}-{room.name.rpartition('.')[2]}")
             if last is not None and (ours / staged_name(last.path)).exists():
-                finish(last, ours, self._folders.ready)
-                self._replaced.append((time.monotonic(), ours))
+                known = finish(last, ours, self._folders.ready)
+                self._replaced.append((time.monotonic(), partial(self._forget, last, ours, known)))
             else:
                 shutil.rmtree(ours)
 
@@ -154,15 +155,19 @@ class Compaction:
         passed("merged")
         await log.append(entry)
         passed("replaced")
-        await asyncio.to_thread(replace, entry, room, ready)
-        self._replaced.append((time.monotonic(), beside(entry, room)))
+        known = await asyncio.to_thread(replace, entry, room, ready)
+        self._replaced.append((time.monotonic(), partial(discard, entry, room, ready, known)))
         pa.default_memory_pool().release_unused()
         self._tell(Merged(group, entry))
         await asyncio.to_thread(self._sweep)
 
     def _sweep(self) -> None:
         while self._replaced and self._replaced[0][0] + LINGER_SECONDS <= time.monotonic():
-            shutil.rmtree(self._replaced.popleft()[1])
+            self._replaced.popleft()[1]()
+
+    def _forget(self, entry: Entry, room: Path, known: set[str]) -> None:
+        discard(entry, room, self._folders.ready, known)
+        shutil.rmtree(room)
 
 
 async def _keep(lease: Lease, ttl_seconds: float) -> None:

@@ -2,11 +2,13 @@
 everybody who opens it by its name.
 
 Whoever listed the old directory finds its files gone, never the same rows twice. It stays for a moment after the step, so
-that a listing under way is whole. What a writer published into it meanwhile is moved over.
+that a listing under way is whole. What a writer publishes meanwhile is in the new one at the step; what it publishes in the
+very moment of the step, while the kernel looks for the directory, lands in the old one and is moved over.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -21,6 +23,8 @@ from daedalus_writer.steps import passed
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+_WRITERS = 100
+"""More than can be on their way into one directory."""
 
 
 class ExchangeError(PermanentError):
@@ -34,52 +38,102 @@ def beside(entry: Entry, room: Path) -> Path:
 
 def build(entry: Entry, room: Path, ready: Path) -> None:
     """Put the new directory together, of links: no byte is copied. Done twice it changes nothing. Raises OSError."""
-    old, new = (ready / entry.path).parent, beside(entry, room)
-    gone = {replaced.name for replaced in entry.replaces}
+    new = beside(entry, room)
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir()
-    for path in old.iterdir():
-        if path.name not in gone:
-            os.link(path, new / path.name)
     os.link(room / staged_name(entry.path), new / Path(entry.path).name)
+    _follow(entry, room, ready)
     sync_directory(new)
     sync_directory(room)
 
 
-def replace(entry: Entry, room: Path, ready: Path) -> None:
-    """Let the directories change places; the old one lies in `beside` then. The entry is committed. Raises OSError."""
+def replace(entry: Entry, room: Path, ready: Path) -> set[str]:
+    """Let the directories change places; the old one lies in `beside` then. The entry is committed. Returns the names for
+    `discard`. Raises OSError.
+    """
     old, new = (ready / entry.path).parent, beside(entry, room)
+    known = _follow(entry, room, ready)
     exchange(new, old)
     passed("exchanged")
     sync_directory(old.parent)
     sync_directory(room)
-    clear(entry, room, ready)
+    clear(entry, room, ready, known)
+    return known
 
 
-def clear(entry: Entry, room: Path, ready: Path) -> None:
-    """Move what a writer has published into the old directory before the step, then forget the staged file."""
-    _move_late(entry, room, ready)
+def clear(entry: Entry, room: Path, ready: Path, known: set[str]) -> None:
+    """Move what came into the old directory in the moment of the step, then forget the staged file."""
+    _move_late(entry, room, ready, known)
     passed("cleared")
     (room / staged_name(entry.path)).unlink()
 
 
-def finish(entry: Entry, room: Path, ready: Path) -> None:
-    """Do what a run that was killed after the commit has left undone. Done twice it changes nothing. Raises OSError."""
-    make_directories((ready / entry.path).parent, ready)
+def finish(entry: Entry, room: Path, ready: Path) -> set[str]:
+    """Do what a run that was killed after the commit has left undone. Done twice it changes nothing. Returns the names for
+    `discard`. Raises OSError.
+
+    | the larger file is in ready/ | and in `beside` | then `beside` is | and what is left to do is |
+    |---|---|---|---|
+    | no | yes | the new directory | the step |
+    | no | no | not whole, or the old one: the larger file went to S3 since the step | the step, again |
+    | yes | | the old one | what came in the moment of the step |
+
+    A file that retention took out of ready/ since the step may come back from the old directory; it goes with the next sweep.
+    """
+    folder, there = (ready / entry.path).parent, beside(entry, room)
+    make_directories(folder, ready)
+    known = _gone(entry) | _names(folder)
     if (ready / entry.path).exists():
-        clear(entry, room, ready)
-    else:
-        if beside(entry, room).exists():
-            _move_late(entry, room, ready)
-        build(entry, room, ready)
-        replace(entry, room, ready)
+        clear(entry, room, ready, known)
+        return known
+    if there.exists() and not (there / Path(entry.path).name).exists():
+        _move_late(entry, room, ready, known)
+    build(entry, room, ready)
+    return replace(entry, room, ready)
 
 
-def _move_late(entry: Entry, room: Path, ready: Path) -> None:
+def discard(entry: Entry, room: Path, ready: Path, known: set[str]) -> None:
+    """Delete the old directory, but nothing that is not known: a writer whose rename began before the step may have ended
+    it only now. Raises OSError.
+    """
+    old = beside(entry, room)
+    for times in range(_WRITERS):
+        _move_late(entry, room, ready, known)
+        for name in known:
+            (old / name).unlink(missing_ok=True)
+        try:
+            old.rmdir()
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY or times == _WRITERS - 1:
+                raise
+        else:
+            return
+
+
+def _gone(entry: Entry) -> set[str]:
+    return {replaced.name for replaced in entry.replaces}
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def _follow(entry: Entry, room: Path, ready: Path) -> set[str]:
+    """Let the new directory hold the larger file and what else the old one holds now. Returns the names in both."""
+    old, new = (ready / entry.path).parent, beside(entry, room)
+    present, linked, own = _names(old), _names(new), {Path(entry.path).name}
+    for name in present - _gone(entry) - linked:
+        with contextlib.suppress(FileNotFoundError):  # retention has just deleted it
+            os.link(old / name, new / name)
+    for name in linked - present - own:
+        (new / name).unlink()
+    return present | own
+
+
+def _move_late(entry: Entry, room: Path, ready: Path, known: set[str]) -> None:
     old, new = beside(entry, room), (ready / entry.path).parent
-    gone = {replaced.name for replaced in entry.replaces} | {Path(entry.path).name}
     for path in old.iterdir():
-        if path.name not in gone and not (new / path.name).exists():
+        if path.name not in known:
             path.rename(new / path.name)
     sync_directory(new)
 

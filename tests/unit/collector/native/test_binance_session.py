@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from daedalus.records import Funding, MarkPrice
+from daedalus.records import Funding, MarkPrice, OrderBook
 from daedalus_collector.feed import Pair
 from daedalus_collector.native.binance_frames import Snapshot
 from support.handlers import Kept, ThroughNative
@@ -61,6 +61,17 @@ def test_a_broken_sequence_is_a_gap_of_that_book() -> None:
     assert not made.snapshots.wanted[1].lay(Snapshot(11, [], []), 600), "too old"
     assert made.snapshots.wanted[1].lay(Snapshot(13, [(1.0, 1.0)], [(2.0, 1.0)]), 700)
     assert len(kept.records[BOOK]) == 2
+
+
+def test_a_snapshot_comes_after_the_frames_that_were_received_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames wait to be read in company, and its change is one of them."""
+    made, kept = session()
+    made.take(b'{"result":null,"id":3}')
+    monkeypatch.setattr(made.link, "drain", lambda: made.take(depth(11, 12)))
+    assert made.snapshots.wanted[0].lay(Snapshot(10, [(1.0, 1.0)], [(2.0, 1.0)]), 5_000)
+    (state,) = kept.records[BOOK]
+    assert isinstance(state, OrderBook)
+    assert state.nonce == 12
 
 
 def test_a_closed_session_wants_nothing() -> None:

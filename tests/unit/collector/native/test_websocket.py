@@ -6,7 +6,9 @@ import asyncio
 import base64
 import hashlib
 import re
-from itertools import pairwise
+import time
+from itertools import count, pairwise
+from random import Random
 from typing import Any
 
 import pytest
@@ -46,8 +48,8 @@ def begun() -> tuple[WebSocket, Line, list[bytes]]:
     return made, line, messages
 
 
-def feed(made: WebSocket, data: bytes) -> None:
-    """As the event loop does it."""
+def feed(made: WebSocket, data: bytes, *, drained: bool = True) -> None:
+    """As the event loop does it, and the timer of what gathers."""
     while data:
         buffer = made.get_buffer(-1)
         taken = min(len(buffer), len(data))
@@ -55,6 +57,8 @@ def feed(made: WebSocket, data: bytes) -> None:
         buffer[:taken] = data[:taken]
         made.buffer_updated(taken)
         data = data[taken:]
+    if drained:
+        made.drain()
 
 
 def accepted(line: Line) -> bytes:
@@ -88,23 +92,66 @@ def unmasked(written: bytes) -> tuple[int, bytes]:
 
 
 async def test_every_message_comes_out_however_the_bytes_arrive() -> None:
-    """Handshake and frames of every length, cut anywhere."""
+    """Handshake and frames of every length, cut anywhere, read in whatever company."""
 
     @given(
         sizes=st.lists(st.sampled_from([0, 1, 125, 126, 300, 70_000]), max_size=8),
         cuts=st.lists(st.integers(0, 400), max_size=12),
+        drained=st.randoms(use_true_random=False),
     )
-    def check(sizes: list[int], cuts: list[int]) -> None:
+    def check(sizes: list[int], cuts: list[int], drained: Random) -> None:
         made, line, messages = begun()
         sent = [bytes([65 + number]) * size for number, size in enumerate(sizes)]
         stream = accepted(line) + b"".join(map(frame, sent))
         for start, end in pairwise([0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]):
-            feed(made, stream[start:end])
+            feed(made, stream[start:end], drained=drained.random() < 0.5)
+        made.drain()
         assert messages == sent
         assert made.opened.result() is None
         assert not line.ended
 
     check()
+
+
+async def test_each_message_has_the_time_of_its_last_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it waits for others, and whatever came since."""
+    clock = count(1)
+    monkeypatch.setattr(time, "time_ns", lambda: next(clock))
+    made, line, _ = begun()
+    stamped: list[tuple[bytes, int]] = []
+    made._on_message = lambda message, received_ns: stamped.append((message, received_ns))
+    feed(made, accepted(line))  # 1
+    for piece in (b"one", b"two"):  # 2, 3
+        feed(made, frame(piece), drained=False)
+    feed(made, frame(b"three")[:3], drained=False)  # 4
+    feed(made, frame(b"three")[3:] + frame(b"four"), drained=False)  # 5
+    assert stamped == []
+    assert made.heard_ns == 5
+    feed(made, frame(b"five")[:3])  # 6
+    feed(made, frame(b"five")[3:])  # 7
+    assert stamped == [(b"one", 2), (b"two", 3), (b"three", 5), (b"four", 5), (b"five", 7)]
+
+
+async def test_what_has_gathered_is_read_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a timer, or at once when it is much."""
+    monkeypatch.setattr(websocket, "GATHER_SECONDS", 0.0)
+    made, _, messages = opened()
+    feed(made, frame(b"few"), drained=False)
+    assert messages == []
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert messages == [b"few"]
+    many = [b"x" * 1_000] * (websocket.MANY_BYTES // 1_000 + 1)
+    feed(made, b"".join(map(frame, many)), drained=False)
+    assert messages == [b"few", *many]
+
+
+async def test_what_came_before_the_end_is_handed_on() -> None:
+    """A lost line loses nothing that was received."""
+    made, _, messages = opened()
+    feed(made, frame(b"last"), drained=False)
+    made.connection_lost(None)
+    assert messages == [b"last"]
 
 
 async def test_fragments_make_one_message_around_a_ping() -> None:
