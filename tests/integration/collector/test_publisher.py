@@ -386,5 +386,5 @@ async def test_beyond_the_spill_gaps_have_the_exact_count(nats_server: NatsServe
     trades = [record for record in records if isinstance(record, Trade)]
     gaps = [record for record in records if isinstance(record, Gap)]
     assert len({trade.id for trade in trades}) == len(trades)
-    assert [gap.records for gap in gaps] == [came - len(trades)]
-    assert gaps[0].cause == "outbox_full"
+    assert sum(gap.records or 0 for gap in gaps) == came - len(trades)  # a slow disk may have let some in between
+    assert {gap.cause for gap in gaps} == {"outbox_full"}
