@@ -27,3 +27,12 @@ def test_a_forgotten_id_is_welcome_again() -> None:
     ids.add("1")
     ids.forget("1")
     assert ids.add("1")
+
+
+def test_ids_that_read_as_one_number_are_several() -> None:
+    """Whatever an exchange calls its trades: what is kept as a number is the id again."""
+    ids = RecentIds()
+    for id_ in ("7", "07", "0", "00", "", "-7", "+7", " 7", "7_0", "70", "\u0667", "7e1", "9" * 30):
+        assert id_ not in ids
+        assert ids.add(id_)
+        assert id_ in ids
