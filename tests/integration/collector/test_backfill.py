@@ -66,16 +66,22 @@ def _gaps(found: Recorded, exchange: str, symbol: str) -> list[Gap]:
     return [gap for gap in found.get((exchange, "gap", symbol), []) if isinstance(gap, Gap)]
 
 
+def _started(exchanges: list[str], directory: Path, server: NatsServer, endpoint: str) -> dict[str, Process]:
+    """A collector of each."""
+    processes = {}
+    for exchange in exchanges:
+        (directory / exchange).mkdir()
+        processes[exchange] = _collector(directory / exchange, server, endpoint, exchange)
+        processes[exchange].start()
+    return processes
+
+
 async def test_trades_of_a_lost_connection_are_recovered(tmp_path: Path, nats_server: NatsServer) -> None:
     """Two seconds without a connection under load: every trade is there once, and one gap says how many were fetched."""
     exchanges = ["binance", "coinbase", "kraken"]
     symbols = {exchange: SYMBOLS[exchange] for exchange in exchanges}
     async with Simulator(exchanges, symbols=symbols, rates=BUSY, levels=20) as simulator:
-        processes = {}
-        for exchange in exchanges:
-            (tmp_path / exchange).mkdir()
-            processes[exchange] = _collector(tmp_path / exchange, nats_server, simulator.url, exchange)
-            processes[exchange].start()
+        processes = _started(exchanges, tmp_path, nats_server, simulator.url)
         for process in processes.values():
             await asyncio.to_thread(process.wait_ready)
             await _flowing(process)
@@ -110,11 +116,7 @@ async def test_trades_whose_ids_have_holes_are_recovered_where_rest_proves_them(
     exchanges = ["bybit", "okx"]
     symbols = {exchange: SYMBOLS[exchange] for exchange in exchanges}
     async with Simulator(exchanges, symbols=symbols, rates=CALM, levels=20) as simulator:
-        processes = {}
-        for exchange in exchanges:
-            (tmp_path / exchange).mkdir()
-            processes[exchange] = _collector(tmp_path / exchange, nats_server, simulator.url, exchange)
-            processes[exchange].start()
+        processes = _started(exchanges, tmp_path, nats_server, simulator.url)
         for process in processes.values():
             await asyncio.to_thread(process.wait_ready)
             await _flowing(process, 40)

@@ -82,8 +82,8 @@ def _ask(url: str, query: Mapping[str, str]) -> tuple[int, Mapping[str, str], by
         body = bytearray()
         while piece := response.read(PIECE_BYTES):
             body += piece
-            if len(body) + (response.length or 0) > MOST_BYTES:
-                raise ValueError(f"expected at the most {MOST_BYTES} bytes, was {len(body) + (response.length or 0)}")
+            if (size := len(body) + (response.length or 0)) > MOST_BYTES:
+                raise ValueError(f"expected at the most {MOST_BYTES} bytes, was {size}")
             if time.monotonic() > until:
                 raise TimeoutError
         if response.length:  # `read` with a size takes what there is
